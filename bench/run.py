@@ -1,0 +1,390 @@
+"""`make bench`: how fast, how small, how many, on loopback, with everything a process of its own.
+
+Times run from the system call that makes the fault (or the relay's own stamp) to the write in the
+simulated router's log; both clocks are the machine's monotonic one. A trial begins only when all
+three gateways are in the route and up. Numbers that decide a removal are the defaults; those that
+decide a return are short, so that 50 trials take minutes. The daemon is started anew every few
+trials, since more than 10 writes a minute make it wait with additions.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import random
+import signal
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edged.cli.client import NoDaemon
+from edged.cli.demo_gateways import (
+    ADDRESSES,
+    SERVER_NAME,
+    Gateway,
+    envoy_gateway,
+    find_envoy,
+    free_port,
+    stand_in_gateway,
+)
+from edged.cli.demo_lab import Daemon, Folder, Router, Settings
+from edged.cli.demo_processes import DemoFailed, Ending
+from edged.cli.demo_story import removal
+
+HERE = Path(__file__).parent
+TRIALS_PER_START = 4
+RETURN = {"stable_for": "500ms", "down_interval": "250ms"}
+VERSIONS = ("6.49.10", "7.16.2")
+FAULTS = ("killed", "terminated", "hung", "silent")
+BEHIND = {name: address.replace("127.0.20.", "127.0.22.") for name, address in ADDRESSES.items()}
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True, kw_only=True)
+class Series:
+    """One row of the table."""
+
+    title: str
+    written_ms: list[float] = field(default_factory=list)
+    verified_ms: list[float] = field(default_factory=list)
+    missed: int = 0
+
+
+class Lab:
+    """Three Envoys, a router and, for as long as a block runs, a daemon."""
+
+    def __init__(self, folder: Path, *, routeros: str, profile: str, relayed: bool) -> None:
+        self.folder = folder
+        self.ending = Ending()
+        self.profile = profile
+        envoy = find_envoy()
+        self.envoy = envoy is not None
+        self.port = free_port([*ADDRESSES.values(), *BEHIND.values()])
+        real = BEHIND if relayed else ADDRESSES
+        self.gateways = {
+            name: envoy_gateway(envoy, name, [address], self.port, folder)
+            if envoy is not None
+            else stand_in_gateway(name, address, self.port, folder)
+            for name, address in real.items()
+        }
+        self.router = Router(folder, routeros=routeros, gateways=ADDRESSES)
+        self.daemon = Daemon(folder)
+        self.relay: subprocess.Popen[str] | None = None
+        self.relayed = relayed
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            children = (self.router.child, *(one.child for one in self.gateways.values()))
+            for child in (*children, self.daemon.child):
+                stack.callback(child.end)
+            for gateway in self.gateways.values():
+                gateway.start(self.ending)
+            self.router.start(self.ending)
+            if self.relayed:
+                self._start_relay(stack)
+            settings = Settings(
+                server_name=SERVER_NAME,
+                port=self.port,
+                adopt=True,
+                profile=self.profile,
+                hold_down="1s",
+                probe=RETURN,
+            )
+            self.daemon.configure(self.router, ADDRESSES, settings)
+            yield
+
+    def _start_relay(self, stack: contextlib.ExitStack) -> None:
+        pairs = [f"{ADDRESSES[name]}={BEHIND[name]}" for name in ADDRESSES]
+        self.relay = subprocess.Popen(
+            [sys.executable, str(HERE / "relay.py"), str(self.port), str(self.port), *pairs],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        stack.callback(self.relay.wait)
+        stack.callback(self.relay.terminate)
+        assert self.relay.stdout is not None
+        assert self.relay.stdout.readline() == "ready\n"
+
+    def tell_relay(self, verb: str, name: str) -> int:
+        assert self.relay is not None
+        assert self.relay.stdin is not None
+        assert self.relay.stdout is not None
+        self.relay.stdin.write(f"{verb} {list(ADDRESSES).index(name)}\n")
+        self.relay.stdin.flush()
+        return round(float(self.relay.stdout.readline()) * 1_000_000)
+
+    def ready(self) -> bool:
+        """Tell whether all are up and in the route."""
+        try:
+            vips = self.daemon.status()["vips"]
+        except NoDaemon:
+            return False
+        return all(
+            not vip["frozen"]
+            and vip["in_sync"]
+            and all(gateway["state"] == "UP" and gateway["in_route"] for gateway in vip["gateways"])
+            for vip in vips
+        )
+
+    def wait(self, what: str, done: Callable[[], bool], limit_s: float, look_s: float) -> None:
+        if not self.ending.wait(done, limit_s=limit_s, look_s=look_s):
+            words = self.daemon.child.last_words()
+            raise DemoFailed(f"not within {limit_s:g} s: {what}\n{words}")
+
+    def restart_daemon(self) -> None:
+        self.daemon.child.end()
+        self.daemon.start(self.ending)
+        self.wait("all up after a start", self.ready, 30, 0.1)
+
+    def fault(self, kind: str, name: str) -> int:
+        gateway = self.gateways[name]
+        match kind:
+            case "killed":
+                return gateway.child.send(signal.SIGKILL)
+            case "terminated":
+                return gateway.child.send(signal.SIGTERM)
+            case "hung":
+                return gateway.freeze()
+            case _:
+                return self.tell_relay("silent", name)
+
+    def repair(self, kind: str, name: str) -> None:
+        gateway = self.gateways[name]
+        if kind == "hung":
+            gateway.thaw()
+        elif kind == "silent":
+            self.tell_relay("serve", name)
+        else:
+            gateway.child.wait(10)
+            gateway.start(self.ending)
+
+
+def measure_fault(kind: str, *, routeros: str, profile: str, n: int) -> Series:
+    series = Series(title=f"{kind}, RouterOS {routeros}, profile {profile}")
+    rng = random.Random(kind + routeros)
+    with Folder("edged-bench-") as folder:
+        lab = Lab(folder, routeros=routeros, profile=profile, relayed=kind == "silent")
+        with lab.running():
+            for number in range(n):
+                if number % TRIALS_PER_START == 0:
+                    lab.restart_daemon()
+                one_trial(lab, series, kind, list(ADDRESSES)[number % 3], rng)
+                print(f"\r  {series.title}: {number + 1} of {n}", end="", flush=True)
+    print(f"\r{row(series)}")
+    return series
+
+
+def one_trial(lab: Lab, series: Series, kind: str, name: str, rng: random.Random) -> None:
+    address = ADDRESSES[name]
+    lab.wait("all three in the route", lab.ready, 60, 0.05)
+    time.sleep(1.0 + rng.random())  # so that faults fall anywhere between two probes
+    lab.wait("all three in the route, again", lab.ready, 60, 0.05)
+    writes = lab.router.write_count()
+    at_us = lab.fault(kind, name)
+    # Nothing is asked of anybody while the clock runs.
+    time.sleep(1.0 if kind in {"killed", "terminated"} else 1.5)
+    wrote = removal(lab.router.writes(writes), address)
+    if wrote is None:
+        series.missed += 1
+    else:
+        series.written_ms.append((wrote.at_us - at_us) / 1_000)
+        verified = lab.daemon.events(names="route.verified")
+        if verified and name in verified[-1]["fields"].get("removed", []):
+            series.verified_ms.append(float(verified[-1]["fields"]["total_ms"]))
+    lab.repair(kind, name)
+    lab.wait(f"{name} returns", lambda: address in lab.router.next_hops(), 90, 0.05)
+
+
+# --- cost ---------------------------------------------------------------------------------------
+
+
+def cpu_s(pid: int) -> float:
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
+def rss_mb(pid: int) -> tuple[float, float]:
+    """Return resident memory now and at its highest."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return int(found["VmRSS"].split()[0]) / 1_024, int(found["VmHWM"].split()[0]) / 1_024
+
+
+def machine_busy() -> tuple[float, float]:
+    """Return CPU seconds that all of the machine has spent busy, and in all."""
+    numbers = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = numbers[3] + numbers[4]
+    return (sum(numbers) - idle) / TICKS, sum(numbers) / TICKS
+
+
+def measure_cost(count: int, seconds: float, *, sampled: bool) -> dict[str, float]:
+    """Watch a daemon with `count` healthy gateways, all of them addresses of one Envoy."""
+    envoy = find_envoy()
+    if envoy is None:
+        raise DemoFailed("the cost at many gateways needs an Envoy: stand-ins would be the load")
+    gateways = {f"node{n + 1}": f"127.0.21.{n + 1}" for n in range(min(count, 250))}
+    gateways |= {f"node{n + 1}": f"127.0.23.{n - 249}" for n in range(250, count)}
+    ending = Ending()
+    with Folder("edged-bench-") as folder, contextlib.ExitStack() as stack:
+        port = free_port(gateways.values())
+        crowd = envoy_gateway(envoy, "crowd", list(gateways.values()), port, folder)
+        router = Router(folder, routeros="7.16.2", gateways=gateways)
+        daemon = _measured_daemon(folder, sampled=sampled)
+        for child in (crowd.child, router.child, daemon.child):
+            stack.callback(child.end)
+        crowd.start(ending)
+        router.start(ending)
+        settings = Settings(server_name=SERVER_NAME, port=port, adopt=True)
+        daemon.configure(router, gateways, settings)
+        daemon.start(ending)
+        _all_up(daemon, ending)
+        time.sleep(5)
+        return _watch(daemon, folder, seconds, crowd=crowd, sampled=sampled)
+
+
+def _measured_daemon(folder: Path, *, sampled: bool) -> Daemon:
+    if not sampled:
+        return Daemon(folder)
+    os.environ["BENCH_LAG"] = str(folder / "lag.json")
+    try:
+        return Daemon(folder, program=(str(HERE / "sampled.py"),))
+    finally:
+        del os.environ["BENCH_LAG"]
+
+
+def _all_up(daemon: Daemon, ending: Ending) -> None:
+    def up() -> bool:
+        try:
+            vips = daemon.status()["vips"]
+        except NoDaemon:
+            return False
+        return all(
+            not vip["frozen"] and all(g["state"] == "UP" and g["in_route"] for g in vip["gateways"])
+            for vip in vips
+        )
+
+    if not ending.wait(up, limit_s=60, look_s=1.0):
+        raise DemoFailed(f"not all gateways came up\n{daemon.child.last_words()}")
+
+
+def _watch(
+    daemon: Daemon, folder: Path, seconds: float, *, crowd: Gateway, sampled: bool
+) -> dict[str, float]:
+    pid = daemon.child.pid
+    if sampled:
+        daemon.child.send(signal.SIGUSR1)
+    before, busy, began = cpu_s(pid), machine_busy(), time.monotonic()
+    crowd_before = cpu_s(crowd.child.pid)
+    time.sleep(seconds)
+    took = time.monotonic() - began
+    used, busy_after = cpu_s(pid) - before, machine_busy()
+    now_mb, most_mb = rss_mb(pid)
+    result = {
+        "cpu_percent": 100 * used / took,
+        "rss_mb": now_mb,
+        "rss_max_mb": most_mb,
+        "envoy_percent": 100 * (cpu_s(crowd.child.pid) - crowd_before) / took,
+        "machine_percent": 100 * (busy_after[0] - busy[0]) / (busy_after[1] - busy[1]),
+    }
+    if sampled:
+        daemon.child.send(signal.SIGUSR2)
+        time.sleep(1)
+        lag = json.loads((folder / "lag.json").read_text())
+        result |= {"lag_n": len(lag), **_spread(lag, "lag")}
+    bad = [e for e in daemon.events() if e["name"] in {"gateway.went_down", "daemon.stalled"}]
+    result["false_alarms"] = float(len(bad))
+    return result
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _spread(values: list[float], name: str) -> dict[str, float]:
+    return {
+        f"{name}_median_ms": statistics.median(values),
+        f"{name}_p99_ms": percentile(values, 0.99),
+        f"{name}_max_ms": max(values),
+    }
+
+
+def row(series: Series) -> str:
+    if not series.written_ms:
+        return f"| {series.title} | 0 | - | - | - | - | {series.missed} |"
+    spread = _spread(series.written_ms, "w")
+    seen = f"{statistics.median(series.verified_ms):.0f}" if series.verified_ms else "-"
+    return (
+        f"| {series.title} | {len(series.written_ms)} | {spread['w_median_ms']:.1f} | "
+        f"{spread['w_p99_ms']:.1f} | {spread['w_max_ms']:.1f} | {seen} | {series.missed} |"
+    )
+
+
+HEAD = (
+    "| fault | n | median ms | p99 ms | max ms | first sign to read back, median ms | missed |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+def say_machine() -> None:
+    cpu = "unknown processor"
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    print(f"machine: {os.cpu_count()} x {cpu}, {platform.platform()}")
+    print(f"python {platform.python_version()}, {ssl.OPENSSL_VERSION}")
+    envoy = find_envoy()
+    if envoy is None:
+        print("no Envoy: stand-ins")
+    else:
+        said = subprocess.run([envoy, "--version"], capture_output=True, text=True, check=False)
+        print(said.stdout.strip().splitlines()[-1].strip())
+    print(f"load before: {os.getloadavg()[0]:.2f}; command: bench/run.py {' '.join(sys.argv[1:])}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="bench/run.py", description=__doc__)
+    parser.add_argument("--n", type=int, default=50, help="trials of each kind (%(default)s)")
+    parser.add_argument("--faults", nargs="*", choices=FAULTS, default=FAULTS)
+    parser.add_argument("--routeros", nargs="*", default=VERSIONS)
+    parser.add_argument("--profile", nargs="*", default=["default"])
+    parser.add_argument("--quiet-s", type=float, default=60.0, help="how long cost is watched")
+    parser.add_argument("--crowds", nargs="*", type=int, default=[100, 300])
+    parser.add_argument("--no-cost", action="store_true")
+    parser.add_argument("--json", type=Path, help="keep every single value here")
+    arguments = parser.parse_args()
+    say_machine()
+    kept: dict[str, object] = {}
+    if arguments.faults:
+        print(f"\n{HEAD}")
+    for profile in arguments.profile:
+        for routeros in arguments.routeros:
+            for kind in arguments.faults:
+                series = measure_fault(kind, routeros=routeros, profile=profile, n=arguments.n)
+                kept[series.title] = series.written_ms
+    if not arguments.no_cost:
+        print("\n| gateways | sampler | what |\n|---|---|---|")
+        for count, sampled in [(3, False), *((count, True) for count in arguments.crowds)]:
+            cost = measure_cost(count, arguments.quiet_s, sampled=sampled)
+            kept[f"{count} gateways"] = cost
+            words = ", ".join(f"{key} {value:.1f}" for key, value in cost.items())
+            print(f"| {count} | {'yes' if sampled else 'no'} | {words} |", flush=True)
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(kept, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,351 @@
+"""The process: from a configuration file to a running agent, and orderly back.
+
+Start: configuration, store, routers, probes, READY. SIGHUP reloads, SIGTERM ends within three
+seconds and leaves every route as the last complete step left it. A bug ends the process with
+exit code 70 and leaves the route, too.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import edged
+from edged.config.errors import ConfigErrors
+from edged.config.load import Loaded, load
+from edged.config.types import Config
+from edged.core.errors import CommandRefused
+from edged.core.events import Event, event
+from edged.core.types import Decision, Drain, FrozenReason, GatewayState, Pause
+from edged.daemon.agent import Agent
+from edged.daemon.conversion import core_config
+from edged.daemon.keeping import Keeper, monotonic_at
+from edged.daemon.verbs import Verbs
+from edged.store.sqlite import Store
+from edged.store.values import Notice, NoticeKind, Persisted, SavedDrain, SavedPause
+from edged.system import clock
+from edged.system.logging import LogFormat, Logging, LogLevel
+from edged.system.redaction import Redactor
+from edged.system.sdnotify import Notifier, Watchdog, watchdog_ms
+from edged.web.control import ControlServer
+
+EXIT_FINE: Final = 0
+EXIT_ERROR: Final = 1
+EXIT_DEGRADED: Final = 3
+EXIT_CRITICAL: Final = 4
+ONCE_VERDICTS_MS: Final = 5_000
+ONCE_RECONCILE_MS: Final = 5_000
+LAST_STEP_S: Final = 1.5
+"""How long a command in flight may take at the end; the whole exit stays under three seconds."""
+STATE_FILE: Final = "edged.sqlite3"
+WATCHDOG_MS: Final = 10_000
+"""Without a service manager the watchdog still ends a wedged process; its interval."""
+FEED_S: Final = 0.5
+
+
+class Process:
+    """One run of the daemon."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        environ: Mapping[str, str],
+        config_path: Path | None,
+    ) -> None:
+        self.loaded = loaded
+        self.config_path = config_path
+        self.config: Config = loaded.config
+        self.environ = environ
+        self.redactor = Redactor()
+        self.logging = Logging(
+            wanted=LogFormat(self.config.log.format.value),
+            level=LogLevel(self.config.log.level.value),
+            redactor=self.redactor,
+        )
+        self.notifier = Notifier(environ)
+        self.rng = random.Random()  # noqa: S311 - jitter, not secrets
+        self.stop = asyncio.Event()
+        self.verbs: Verbs | None = None
+        self.reason = "asked"
+        self.started = clock.wall()
+        self.started_ms = clock.monotonic_ms()
+
+    async def run(self, *, once: bool) -> int:
+        """Open the store, start everything, wait for the end."""
+        path = self.config.state_dir / STATE_FILE if self.config.state_dir is not None else None
+        store = await Store.open(path)
+        persisted = await store.load()
+        self.keeper = Keeper(store)
+        self.wanted = core_config(self.config, self.rng)
+        self.agent = Agent(
+            self.config,
+            self.wanted,
+            publish=self._publish,
+            rng=self.rng,
+            redact=self.redactor.hide,
+        )
+        self.verbs = verbs = Verbs(self, store, persisted)
+        store.on_notice(self._store_notice)
+        try:
+            self._started_event(once=once)
+            self._take_over(persisted)
+            return await self._run_once() if once else await self._run_until_stopped(verbs)
+        finally:
+            self.keeper.close()
+            await store.close()
+            self.logging.close()
+
+    def _started_event(self, *, once: bool) -> None:
+        mode = f"{self.config.mode.value}{', once' if once else ''}"
+        self._tell(
+            event(
+                "daemon.started",
+                clock.monotonic_ms(),
+                version=edged.__version__,
+                mode=mode,
+                config=self.loaded.source,
+                pid=os.getpid(),
+            )
+        )
+
+    def _publish(self, happened: Event, at: datetime) -> None:
+        self.keeper.publish(happened, at)
+        if self.verbs is not None:
+            self.verbs.noticed(happened)
+
+    def _tell(self, *events: Event) -> None:
+        self.agent.emit(events)
+
+    def _take_over(self, persisted: Persisted) -> None:
+        """Apply what people asked for before this start."""
+        for notice in persisted.notices:
+            self._store_notice(notice)
+        if persisted.must_pause:
+            self.agent.command(Pause(owner="edged: drains and pause could not be read"))
+        elif persisted.pause is not None:
+            self._restore_pause(persisted.pause)
+        known = {gateway.name for gateway in self.config.gateways}
+        for drain in persisted.drains:
+            if drain.gateway in known:
+                self._restore_drain(drain)
+
+    def _restore_pause(self, pause: SavedPause) -> None:
+        until_ms = monotonic_at(pause.until) if pause.until is not None else None
+        if until_ms is None or until_ms > clock.monotonic_ms():
+            self.agent.command(Pause(owner=pause.owner, until_ms=until_ms))
+
+    def _restore_drain(self, drain: SavedDrain) -> None:
+        until_ms = monotonic_at(drain.until) if drain.until is not None else None
+        if until_ms is None or until_ms > clock.monotonic_ms():
+            self.agent.command(
+                Drain(
+                    gateway=drain.gateway,
+                    owner=drain.owner,
+                    reason=drain.reason,
+                    until_ms=until_ms,
+                    force=drain.force,
+                )
+            )
+
+    def _store_notice(self, notice: Notice) -> None:
+        name = "store.recovered" if notice.kind is NoticeKind.RECOVERED else "store.degraded"
+        self._tell(event(name, clock.monotonic_ms(), detail=notice.detail))
+
+    # --- the long run
+
+    async def _run_until_stopped(self, verbs: Verbs) -> int:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end, "SIGTERM")
+        loop.add_signal_handler(signal.SIGINT, self._end, "SIGINT")
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+        control = ControlServer(verbs, self.config.control_socket)
+        await control.start()
+        watchdog = Watchdog(self.notifier, interval_ms=watchdog_ms(self.environ) or WATCHDOG_MS)
+        watchdog.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.agent.start(group)
+                group.create_task(self._feed(watchdog), name="watchdog")
+                group.create_task(self._announce_ready(), name="ready")
+                group.create_task(verbs.keep_forever(), name="keeping")
+                await self.stop.wait()
+                self.notifier.stopping("finishing the step in flight")
+                self._tell_stopped()
+                verbs.close()
+                self.keeper.close()
+                self.agent.close()
+                await self.agent.ended(LAST_STEP_S)
+        finally:
+            watchdog.close()
+            await control.stop()
+        return EXIT_FINE
+
+    def _end(self, reason: str) -> None:
+        self.reason = reason
+        self.stop.set()
+
+    def _hang_up(self) -> None:
+        self.notifier.reloading()
+        self.reload()
+        self.notifier.ready(self.status_line())
+
+    def _tell_stopped(self) -> None:
+        decision = self.agent.decide()
+        left = [f"{d.vip} on {d.router}" for d in decision.routes if d.plan]
+        self._tell(
+            event(
+                "daemon.stopped",
+                clock.monotonic_ms(),
+                reason=self.reason,
+                uptime_ms=clock.monotonic_ms() - self.started_ms,
+                left=", ".join(left) or "nothing",
+            )
+        )
+
+    async def _feed(self, watchdog: Watchdog) -> None:
+        """Vouch for the loop as long as turns are taken: a turn happens at least once a second."""
+        turns, line = -1, ""
+        while not self.stop.is_set():
+            if self.agent.turns != turns:
+                turns = self.agent.turns
+                watchdog.feed()
+            if self.status_line() != line:
+                line = self.status_line()
+                self.notifier.status(line)
+            try:
+                async with asyncio.timeout(FEED_S):
+                    await self.stop.wait()
+            except TimeoutError:
+                continue
+
+    async def _announce_ready(self) -> None:
+        """Say READY after the first route read; then freeze what lives for ever."""
+        while not self.stop.is_set():
+            await self.agent.next_turn()
+            routes = [(d.router, d.vip) for d in self.agent.decide().routes]
+            if any(self.agent.engine.own_rows(*route) is not None for route in routes):
+                break
+        gc.collect()
+        gc.freeze()
+        self.notifier.ready(self.status_line())
+
+    def status_line(self) -> str:
+        """Return the one line a service manager shows."""
+        parts = []
+        for decision in self.agent.engine.decide(clock.monotonic_ms()).routes:
+            frozen = f", frozen: {decision.frozen[0].reason}" if decision.frozen else ""
+            count = f"{len(decision.observed)} in route"
+            parts.append(f"{decision.vip} on {decision.router}: {count}{frozen}")
+        return "; ".join(parts)
+
+    # --- one run
+
+    async def _run_once(self) -> int:
+        """Probe until every gateway has a verdict, reconcile once, say how things are."""
+        async with asyncio.TaskGroup() as group:
+            self.agent.start(group)
+            await self._within(ONCE_VERDICTS_MS, self._judged)
+            await self._within(ONCE_RECONCILE_MS, self._reconciled)
+            self.agent.close()
+            await self.agent.ended(LAST_STEP_S)
+        return exit_code(self.agent.decide(), self.agent)
+
+    async def _within(self, limit_ms: int, done: Callable[[], bool]) -> None:
+        try:
+            async with asyncio.timeout(limit_ms / 1_000):
+                while not done():
+                    await self.agent.next_turn()
+        except TimeoutError:
+            return
+
+    def _judged(self) -> bool:
+        gateways = self.agent.engine.gateways(clock.monotonic_ms())
+        decision = self.agent.decide()
+        warm = all(
+            frozen.reason is not FrozenReason.WARM_UP
+            for route in decision.routes
+            for frozen in route.frozen
+        )
+        return warm and all(
+            g.verdict is not None or (g.passing and not g.progress) for g in gateways
+        )
+
+    def _reconciled(self) -> bool:
+        decision = self.agent.decide()
+        return not any(route.plan for route in decision.routes) and all(
+            self.agent.engine.own_rows(route.router, route.vip) is not None
+            for route in decision.routes
+        )
+
+    # --- reload
+
+    def reload(self) -> tuple[list[str], list[str]]:
+        """Take a new configuration file; an invalid one changes nothing.
+
+        Returns:
+            The keys that changed and are in force, and those that need a restart.
+
+        Raises:
+            CommandRefused: the file is invalid; the text is every error.
+        """
+        from edged.config.diff import diff  # noqa: PLC0415 - needed only here
+
+        try:
+            fresh = load(self.config_path, self.environ)
+        except ConfigErrors as errors:
+            self._tell(
+                event("config.rejected", clock.monotonic_ms(), errors=errors.render()),
+            )
+            raise CommandRefused(errors.render()) from errors
+        changes = diff(self.config, fresh.config)
+        live = [change.key for change in changes if change.live]
+        later = [change.key for change in changes if not change.live]
+        self.loaded, self.config = fresh, fresh.config
+        self.logging.set_level(LogLevel(fresh.config.log.level.value))
+        self.wanted = core_config(fresh.config, self.rng)
+        self.agent.reconfigure(fresh.config, self.wanted)
+        self._tell(
+            event(
+                "config.reloaded",
+                clock.monotonic_ms(),
+                changed=tuple(live),
+                needs_restart=tuple(later),
+            )
+        )
+        return live, later
+
+    @property
+    def host(self) -> str:
+        """Return this machine's name."""
+        return socket.gethostname()
+
+
+def exit_code(decision: Decision, agent: Agent) -> int:
+    """Return 0, 3 or 4: fine, degraded, critical (design 11)."""
+    gateways = agent.engine.gateways(decision.now_ms)
+    passing = {gateway.name for gateway in gateways if gateway.passing}
+    own = {FrozenReason.OBSERVING, FrozenReason.PAUSED, FrozenReason.WARM_UP}
+    for route in decision.routes:
+        lost = not agent.engine.router_connected(route.router)
+        frozen = any(frozen.reason not in own for frozen in route.frozen)
+        if lost or frozen or len(passing & set(route.observed)) < route.min_healthy:
+            return EXIT_CRITICAL
+    fine = all(gateway.state is GatewayState.UP for gateway in gateways)
+    return EXIT_FINE if fine else EXIT_DEGRADED
+
+
+def run_daemon(*, config_path: Path | None, once: bool, environ: Mapping[str, str]) -> int:
+    """Load the configuration and run; see `edged.daemon.run`."""
+    loaded = load(config_path, environ)
+
+    async def main() -> int:
+        return await Process(loaded, environ, config_path).run(once=once)
+
+    with asyncio.Runner() as runner:
+        return runner.run(main())

@@ -1,0 +1,1 @@
+"""The router's API: reads, one write at a time, reads back."""

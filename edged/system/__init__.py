@@ -1,0 +1,1 @@
+"""What the machine offers: clocks, logs, the journal, the service manager. Decides nothing."""

@@ -1,0 +1,1 @@
+"""The control socket, the status page and the metrics."""

@@ -1,0 +1,1 @@
+"""Tests of edged; each folder below says what is real in it."""

@@ -1,0 +1,1 @@
+"""Real sockets and files on this machine, nothing else."""

@@ -1,0 +1,1 @@
+"""The RouterOS wire over real sockets."""

@@ -1,0 +1,1 @@
+"""The RouterOS simulator on real sockets: shapes, strictness, wire, faults."""

@@ -1,0 +1,1 @@
+"""The journal, the service manager and the logs over real sockets."""

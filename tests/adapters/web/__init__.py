@@ -1,0 +1,1 @@
+"""The control socket, the page and the metrics over real sockets."""

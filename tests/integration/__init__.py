@@ -1,0 +1,1 @@
+"""Real parts: Envoy, a BGP speaker, a kube-apiserver, a browser."""

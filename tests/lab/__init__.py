@@ -1,0 +1,1 @@
+"""Network namespaces, kernel routes and faults; needs root."""

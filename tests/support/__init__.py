@@ -1,0 +1,1 @@
+"""Fakes, builders and helpers for tests; they are tested themselves."""

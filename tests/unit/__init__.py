@@ -1,0 +1,1 @@
+"""Pure tables: no sockets, no files, no clock."""

@@ -1,0 +1,1 @@
+"""Clocks, redaction, formats."""
