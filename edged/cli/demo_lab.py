@@ -63,8 +63,8 @@ class Write:
     sentence: tuple[str, ...]
     before: frozenset[str]
     after: frozenset[str]
-    rows: frozenset[str]
-    """Ids of the rows that it changed."""
+    comments: tuple[str, ...]
+    """Of the rows that it changed, after it (before it, where a row was removed)."""
 
 
 class Router:
@@ -152,7 +152,7 @@ def _write(record: Json) -> Write:
         sentence=tuple(record["sentence"]),
         before=_carrying(record["before"]),
         after=_carrying(record["after"]),
-        rows=frozenset(row[".id"] for row in [*record["before"], *record["after"]]),
+        comments=tuple(row.get("comment", "") for row in record["after"] or record["before"]),
     )
 
 
@@ -184,6 +184,7 @@ class Settings:
     log_level: str = "info"
     probe: Mapping[str, str | int] = field(default_factory=dict)
     vip: Mapping[str, str | int] = field(default_factory=dict)
+    router: Mapping[str, str | int] = field(default_factory=dict)
 
 
 class Daemon:
@@ -265,6 +266,7 @@ def config_text(
         f'password_file = "{router.password_file}"',
         'tls = "pin"',
         f'fingerprint = "sha256:{sha256(certificate).hexdigest()}"',
+        *_pairs(settings.router),
     ]
     for name, address in gateways.items():
         lines += ["", "[[gateway]]", f'name = "{name}"', f'address = "{address}"']

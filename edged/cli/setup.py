@@ -102,7 +102,7 @@ def run(arguments: Namespace, context: Context) -> int:
 
 # --- completions --------------------------------------------------------------------------------
 
-COMPLETIONS: Final = {"bash": "edged.bash", "zsh": "_edged", "tcsh": "edged.tcsh"}
+COMPLETIONS: Final = {"bash": "edged.bash", "fish": "edged.fish", "zsh": "_edged"}
 
 
 def completions(arguments: Namespace, context: Context) -> int:
@@ -120,7 +120,7 @@ def render_completions(shell: str) -> str:
 
 
 def write_completions() -> None:
-    """Write the shipped completions: `python -c "from edged.cli.setup import *; write_…()"`."""
+    """Write the shipped completions; `python -m edged.cli.setup` does it."""
     folder = Path(__file__).parent / "completions"
     folder.mkdir(exist_ok=True)
     for shell, name in COMPLETIONS.items():
@@ -145,3 +145,7 @@ def _full_parser() -> Any:  # noqa: ANN401 - argparse's, for shtab alone
 
             add_simulator_arguments(one)
     return parser
+
+
+if __name__ == "__main__":
+    write_completions()

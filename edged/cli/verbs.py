@@ -189,7 +189,7 @@ def _run(parser: argparse.ArgumentParser) -> None:
 
 
 def _completions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=["bash", "zsh", "tcsh"], help="which shell")
+    parser.add_argument("shell", choices=["bash", "fish", "zsh"], help="which shell")
 
 
 _LOOK: Final = "edged.cli.look"

@@ -19,16 +19,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from edged.core.bgp import DOWN_WITH_NODE_MS, GATE_MS, BgpSessions, BgpWatch, SessionView
 from edged.core.checks import BACKEND_ERROR_MS, Check
 from edged.core.errors import CommandRefused
 from edged.core.events import Event, Scalar, Severity, event
-from edged.core.evidence import WITNESS_AGAIN_MS, Finding, Flight
+from edged.core.evidence import Finding, Flight
 from edged.core.health import FLAPPING_AT, Verdict
 from edged.core.own_trouble import OwnTrouble
 from edged.core.plan import OwnRows, address_of, adoption_steps, creation_steps, diff, hand_over
 from edged.core.routes import Change, Route, Seen
-from edged.core.selection import Circumstances, GatewayView, OpinionView, Selection, select
+from edged.core.selection import (
+    OPINION_HOLDS_MS,
+    Circumstances,
+    GatewayView,
+    OpinionView,
+    Selection,
+    select,
+)
 from edged.core.types import (
+    BgpPolicy,
     Command,
     CoreConfig,
     CreateRow,
@@ -107,6 +116,7 @@ class _Router:
     upgraded_to: str = ""
     upgraded_detail: str = ""
     answers: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=8))
+    bgp: BgpWatch = field(default_factory=lambda: BgpWatch(""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +186,8 @@ class Engine:
                 check.deadline_ms = None
                 self._advance(check, now_ms)
                 self._touch(check, now_ms)
+        if any(router.bgp.any_down for router in self._routers.values()):
+            self._judge_bgp(now_ms)
         for vip in self._vips.values():
             self._refresh_blindness(vip, now_ms)
         self._settle_routes(now_ms)
@@ -216,7 +228,7 @@ class Engine:
             now_ms=now_ms,
             probes=probes,
             routes=routes,
-            opinions=tuple(dict.fromkeys(opinions)),
+            opinions=tuple(dict.fromkeys((*opinions, *self._bgp_questions(now_ms)))),
             witness_reads=tuple(self._wanted_reads()),
             next_deadline_ms=self._next_deadline_ms(now_ms, routes),
         )
@@ -287,6 +299,7 @@ class Engine:
             for route in self._routes.values()
             if route.human_until_ms is not None and route.human_until_ms > now_ms
         )
+        due.extend(at_ms for at_ms in self._bgp_deadlines() if at_ms > now_ms)
         return min(due, default=None)
 
     def _clock(self, now_ms: int) -> None:
@@ -512,11 +525,16 @@ class Engine:
             return bad, -(other.evidence.last_pass_ms or 0)
 
         first_ms = burst.first_failed_sent_ms()
-        free = [other for other in candidates if not other.evidence.asked_since(first_ms)]
+        free = [
+            other
+            for other in candidates
+            if other.name not in burst.asked and not other.evidence.asked_since(first_ms)
+        ]
         chosen = sorted(free, key=rank)[:WITNESSES_AT_ONCE]
         if everybody_blunt:
             chosen += [o for o in free if not o.evidence.has_heartbeat and o not in chosen]
         for other in chosen:
+            burst.asked.add(other.name)
             other.evidence.want_witness(now_ms)
             self._collect(other, now_ms)
             self._touch(other, now_ms)
@@ -579,7 +597,7 @@ class Engine:
         burst = evidence.burst
         if burst is not None:
             if now_ms >= burst.witness_next_ms:
-                burst.witness_next_ms = now_ms + WITNESS_AGAIN_MS
+                burst.ask_later(now_ms)
                 if self._find_witness(check, burst.first_failed_sent_ms(), now_ms) is None:
                     self._ask_witnesses(check, now_ms, everybody_blunt=False)
             finding = evidence.conclude(
@@ -804,6 +822,7 @@ class Engine:
                 self._upgraded(router, before, facts)
             elif facts.uptime_ms < before.uptime_ms:
                 self._emit("router.rebooted", router=facts.router, uptime_ms=facts.uptime_ms)
+                router.bgp.forget()
                 for route in self._routes_on(facts.router):
                     route.rebooted = True
         router.facts = facts
@@ -1106,13 +1125,18 @@ class Engine:
         view = OpinionView(
             opinion=result.opinion, asked_ms=result.asked_ms, answered_ms=result.answered_ms
         )
+        news = False
         for route in self._routes_on(result.router):
             if any(self._checks_in(route, result.gateway)):
+                before = route.opinions.get(result.gateway)
+                same = isinstance(before, OpinionView) and before.opinion is result.opinion
+                news = news or not same
                 route.opinions[result.gateway] = view
                 self._dirty.add(route.key)
+        quiet = result.opinion is Opinion.UNKNOWN or not news
         self._emit(
             "router.opinion_given",
-            Severity.DEBUG if result.opinion is Opinion.UNKNOWN else None,
+            Severity.DEBUG if quiet else None,
             router=result.router,
             gateway=result.gateway,
             opinion=result.opinion.value,
@@ -1121,6 +1145,133 @@ class Engine:
             detail=result.detail or None,
         )
         return self._flush()
+
+    # --- BGP (design 7) -------------------------------------------------------------------------
+
+    def observe_bgp(
+        self,
+        router: str,
+        sessions: BgpSessions | None,
+        now_ms: int,
+    ) -> tuple[Event, ...]:
+        """Take one poll of a router's BGP sessions; None: the list cannot be read."""
+        self._clock(now_ms)
+        found = self._routers.get(router)
+        if found is None or self._config.bgp_policy is BgpPolicy.OFF:
+            return self._flush()
+        if sessions is None:
+            found.bgp.unreadable()
+        else:
+            lost, back = found.bgp.observe(sessions, now_ms)
+            self._tell_sessions(found.bgp, lost, back, now_ms)
+        self._judge_bgp(now_ms)
+        self._dirty_router(router)
+        return self._flush()
+
+    def _tell_sessions(
+        self,
+        watch: BgpWatch,
+        lost: list[str],
+        back: list[tuple[str, int]],
+        now_ms: int,
+    ) -> None:
+        for gateway in lost:
+            self._emit("bgp.session_lost", router=watch.router, gateway=gateway)
+            if self._config.bgp_policy is BgpPolicy.DEGRADE:
+                for check in self._by_gateway.get(gateway, ()):
+                    self._trip(check, "bgp", f"session with {watch.router} lost", now_ms)
+                    self._touch(check, now_ms)
+        for gateway, lost_ms in back:
+            self._emit(
+                "bgp.session_recovered", router=watch.router, gateway=gateway, lost_ms=lost_ms
+            )
+        here = [vip for vip in self._vips.values() if watch.router in vip.config.routers]
+        for vip in here:
+            names = [self._checks[key].name for key in vip.checks]
+            for gateway in watch.not_configured(names):
+                self._emit("bgp.not_configured", router=watch.router, gateway=gateway)
+            together = tuple(name for name in lost if watch.common_cause(name, names))
+            if together:
+                self._emit(
+                    "bgp.common_cause",
+                    router=watch.router,
+                    vip=vip.config.name,
+                    gateways=together,
+                )
+
+    def _judge_bgp(self, now_ms: int) -> None:
+        """Set or clear the cause `bgp` of every gateway."""
+        if self._config.bgp_policy is not BgpPolicy.DEGRADE:
+            return
+        for check in self._checks.values():
+            sick = self._bgp_sick(check, now_ms)
+            if sick != ("bgp" in check.health.causes):
+                self._set_cause(check, "bgp", now_ms, present=sick)
+                self._touch(check, now_ms)
+
+    def _bgp_sick(self, check: Check, now_ms: int) -> bool:
+        """Whether a session once established is down for too long, and not by a common cause."""
+        watches = [self._routers[name].bgp for name in self._routers_of(check)]
+        if any(watch.established(check.name) for watch in watches):
+            return False
+        for route in self._routes_of(check):
+            watch = self._routers[route.router].bgp
+            since_ms = watch.down_since_ms(check.name)
+            names = [self._checks[key].name for key in self._vips[route.vip].checks]
+            if since_ms is None or watch.common_cause(check.name, names):
+                continue
+            limit_ms = self._config.bgp_down_for_ms
+            opinion = route.opinions.get(check.name)
+            if (
+                isinstance(opinion, OpinionView)
+                and opinion.opinion is Opinion.DEAD
+                and opinion.asked_ms >= since_ms
+            ):
+                limit_ms = min(limit_ms, DOWN_WITH_NODE_MS)
+            if now_ms >= since_ms + limit_ms:
+                return True
+        return False
+
+    def _bgp_down(self) -> Iterator[tuple[Route, Check, int]]:
+        """Yield the gateways whose session is down, once for each route it concerns."""
+        if self._config.bgp_policy is not BgpPolicy.DEGRADE:
+            return
+        for route in self._routes.values():
+            watch = self._routers[route.router].bgp
+            if not watch.any_down:
+                continue
+            for key in self._vips[route.vip].checks:
+                since_ms = watch.down_since_ms(self._checks[key].name)
+                if since_ms is not None:
+                    yield route, self._checks[key], since_ms
+
+    def _bgp_questions(self, now_ms: int) -> Iterator[OpinionRequest]:
+        """Yield the pings that a lost session asks for: does the node live at all?"""
+        for route, check, since_ms in self._bgp_down():
+            if "bgp" in check.health.causes or not self._routers[route.router].up:
+                continue
+            opinion = route.opinions.get(check.name)
+            asked_ms = opinion.asked_ms if isinstance(opinion, OpinionView) else 0
+            if asked_ms < since_ms or now_ms >= asked_ms + OPINION_HOLDS_MS:
+                yield OpinionRequest(
+                    router=route.router, gateway=check.name, address=check.gateway.address
+                )
+
+    def _bgp_deadlines(self) -> Iterator[int]:
+        for route, check, since_ms in self._bgp_down():
+            yield since_ms + DOWN_WITH_NODE_MS
+            yield since_ms + self._config.bgp_down_for_ms
+            opinion = route.opinions.get(check.name)
+            if isinstance(opinion, OpinionView):
+                yield opinion.asked_ms + OPINION_HOLDS_MS
+
+    def _gate_until_ms(self, route: Route, check: Check) -> int | None:
+        """Return until when an entry waits for the session that the gateway once had."""
+        if self._config.bgp_policy is not BgpPolicy.DEGRADE:
+            return None
+        if self._routers[route.router].bgp.down_since_ms(check.name) is None:
+            return None
+        return check.health.since_ms + GATE_MS
 
     def observe_writer(self, now_ms: int, *, writer: bool) -> tuple[Event, ...]:
         """Whether this instance holds the lease, or needs none."""
@@ -1255,10 +1406,11 @@ class Engine:
             raise CommandRefused(text)
         routes = [route for route in self._routes.values() if route.vip == command.vip]
         for route in routes if command.to_bgp else ():
-            if route.own is None or not route.own.bgp:
+            if not self._live_bgp(route):
                 text = (
-                    f"{route.router} shows no BGP route for {vip.config.destination}, so handing "
-                    "over would leave the VIP without any route; nothing was changed"
+                    f"{route.router} shows no BGP route for {vip.config.destination} from an "
+                    "established session, so handing over would leave the VIP without any route; "
+                    "nothing was changed"
                 )
                 raise CommandRefused(text)
         for route in routes:
@@ -1271,6 +1423,20 @@ class Engine:
                 to="bgp" if command.to_bgp else "edged",
                 owner=command.owner or None,
             )
+
+    def _live_bgp(self, route: Route) -> bool:
+        """Whether a BGP route for the VIP comes from a session that is up, as last read."""
+        if route.own is None:
+            return False
+        gateways = self._vips[route.vip].gateways
+        watch = self._routers[route.router].bgp
+        names = {
+            gateways[address_of(hop)].name
+            for row in route.own.bgp
+            for hop in row.next_hops
+            if address_of(hop) in gateways
+        }
+        return any(watch.established(name) for name in names)
 
     def _drop(self, command: DropNextHop) -> None:
         routes = [route for route in self._routes.values() if route.vip == command.vip]
@@ -1344,7 +1510,7 @@ class Engine:
             check.hurried_by.clear()
             self._find_neighbours(check)
         for router in config.routers:
-            self._routers.setdefault(router, _Router())
+            self._routers.setdefault(router, _Router(bgp=BgpWatch(router)))
         wanted = {(router, vip.name) for vip in config.vips for router in vip.routers}
         self._routes = {
             key: self._routes.get(key) or Route(*key)
@@ -1445,11 +1611,7 @@ class Engine:
     def _settle_routes(self, now_ms: int) -> None:
         """Decide every route that something has changed for, and act on what that needs."""
         for _ in range(2):
-            due = [
-                route
-                for route in self._routes.values()
-                if self._changed(route, now_ms)
-            ]
+            due = [route for route in self._routes.values() if self._changed(route, now_ms)]
             if not due:
                 break
             for route in due:
@@ -1690,6 +1852,7 @@ class Engine:
             hold_until_ms=health.hold_until_ms,
             progress=check.progress(),
             inactive=own is not None and check.name in own.inactive,
+            gate_until_ms=self._gate_until_ms(route, check),
             human_hold=check.name in route.human_hold,
             entry_blocked=blocked,
             entry_blocked_until_ms=blocked_until_ms,
@@ -1747,7 +1910,7 @@ class Engine:
         if own is None:
             return ()
         if route.handed_over:
-            steps = hand_over(own) if own.bgp else ()
+            steps = hand_over(own) if self._live_bgp(route) else ()
             return tuple(self._planned(route, step, "handover") for step in steps)
         marks = self._adoption(route, vip)
         if marks:
@@ -1894,6 +2057,15 @@ class Engine:
     def router_facts(self, router: str) -> RouterFacts | None:
         """Return what a router last said of itself."""
         return self._routers[router].facts
+
+    def bgp_sessions(self) -> tuple[SessionView, ...]:
+        """Return every BGP session seen, of all routers."""
+        return tuple(view for router in self._routers.values() for view in router.bgp.views())
+
+    def bgp_read_ms(self, router: str) -> int | None:
+        """Return when a router's sessions were last read; None: never, or not readable now."""
+        watch = self._routers[router].bgp
+        return watch.seen_ms if watch.readable else None
 
     def router_connected(self, router: str) -> bool:
         """Whether a session to the router is open."""

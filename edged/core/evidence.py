@@ -41,7 +41,8 @@ FOLLOW_GAP_MS: Final = 10
 """After a routine probe that took its whole deadline to fail, the others keep this gap: sent all at
 once, no witness asked in that instant could answer before the last of them leaves."""
 WITNESS_AGAIN_MS: Final = 20
-"""Without a witness by then, two more gateways are asked; and again, while the burst runs."""
+"""Without a witness by then, two more gateways are asked; and again after twice as long each time,
+so that three hundred bursts at once do not drown the network in questions."""
 LOST_PROBE_MS: Final = 2_000
 """A probe not reported this long after its deadline is given up: a guard against our own bugs."""
 REPORT_GRACE_MS: Final = 50
@@ -101,6 +102,7 @@ class Burst:
     """A short series of full probes on one gateway; see the module's theory."""
 
     __slots__ = (
+        "asked",
         "cause",
         "ends_ms",
         "extended_ms",
@@ -112,6 +114,7 @@ class Burst:
         "start_ms",
         "witness_next_ms",
         "witness_told",
+        "witness_wait_ms",
     )
 
     def __init__(self, *, cause: str, start_ms: int, first_sign_ms: int, ends_ms: int) -> None:
@@ -124,6 +127,8 @@ class Burst:
         self.flights: list[Flight] = []
         self.heard = False
         self.second_round = False
+        self.asked: set[str] = set()
+        self.witness_wait_ms = WITNESS_AGAIN_MS
         self.witness_next_ms = start_ms + WITNESS_AGAIN_MS
         self.witness_told = False
 
@@ -152,6 +157,11 @@ class Burst:
     def over_ms(self) -> int:
         """When the burst ends even if a probe has not been reported."""
         return self.ends_ms + self.extended_ms + REPORT_GRACE_MS
+
+    def ask_later(self, now_ms: int) -> None:
+        """Say when two more gateways should be asked if no witness has answered by then."""
+        self.witness_wait_ms *= 2
+        self.witness_next_ms = now_ms + self.witness_wait_ms
 
     def passed_over(self) -> bool:
         """Whether no probe of this burst can still bring news."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from edged.config.types import BgpPolicy, Config
+from edged.core.bgp import BgpSessions
 from edged.core.engine import Engine
 from edged.core.errors import RouterError
 from edged.core.events import Event
@@ -95,7 +96,6 @@ class Agent:
             )
             for router in config.routers
         }
-        self.bgp: dict[str, BgpRead] = {}
         self.certificates = Certificates()
         self._wanted = wanted
         self._watched = watched_checks(config, wanted)
@@ -341,9 +341,18 @@ class Agent:
         self._took(self.engine.observe_opinion(result, now_ms))
 
     def bgp_read(self, read: BgpRead, now_ms: int, /) -> None:
-        """One poll of a router's BGP peers; kept for people."""
-        del now_ms
-        self.bgp[read.router] = read
+        """One poll of a router's BGP peers, joined to the gateways by address."""
+        names = {g.address: g.name for g in self._wanted.gateways}
+        names |= {g.next_hop: g.name for g in self._wanted.gateways}
+        sessions = None
+        if read.peers is not None:
+            established: dict[str, bool] = {}
+            for peer in read.peers:
+                name = names.get(peer.address)
+                if name is not None and not peer.disabled:
+                    established[name] = established.get(name, False) or peer.established
+            sessions = BgpSessions(router=read.router, established=established)
+        self._took(self.engine.observe_bgp(read.router, sessions, now_ms))
 
     # --- opinions and witnesses
 

@@ -5,7 +5,8 @@ that must survive a restart (drain, pause, adoption) is kept before the answer i
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypedDict
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final, TypedDict
 import edged
 from edged.config.types import RouterTls
 from edged.core.engine import Engine
-from edged.core.errors import CommandRefused, RouterError
+from edged.core.errors import CommandRefused, RouterError, StoreError
 from edged.core.events import Event, Severity, event
 from edged.core.plan import (
     OwnRows,
@@ -49,6 +50,7 @@ from edged.store.values import Persisted, SavedAdoption, SavedDrain, SavedPause
 from edged.system import clock
 from edged.web.documents import (
     AdoptionView,
+    BgpView,
     DaemonView,
     Document,
     RouterView,
@@ -78,6 +80,8 @@ class Verbs:
         self._work: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue(STORE_QUEUE)
         self._adoptions = {(saved.router, saved.vip): saved for saved in persisted.adoptions}
         self._writes: dict[str, int] = {}
+        self._written_before: Mapping[str, int] = {}
+        self._written_today: Mapping[str, int] = {}
 
     @property
     def _engine(self) -> Engine:
@@ -107,6 +111,10 @@ class Verbs:
 
     async def keep_forever(self) -> None:
         """Carry out what `noticed` has put aside, until closed and empty."""
+        with contextlib.suppress(StoreError, TimeoutError):
+            self._written_before = await self._store.writes()
+            today = clock.wall().date().isoformat()
+            self._written_today = await self._store.writes(since_day=today)
         while True:
             work = await self._work.get()
             await work()
@@ -151,9 +159,21 @@ class Verbs:
             config_path=process.loaded.source,
             timezone=process.config.timezone,
             ports={key: target.port for key, target in self._targets().items()},
+            bgp=tuple(self._bgp_views()),
             last_change=last.document() if last is not None else None,
             store=self._store.degraded or "",
         )
+
+    def _bgp_views(self) -> Iterator[BgpView]:
+        now_ms, wall = clock.monotonic_ms(), clock.wall()
+        for session in self._engine.bgp_sessions():
+            read_ms = self._engine.bgp_read_ms(session.router)
+            yield BgpView(
+                router=session.router,
+                gateway=session.gateway,
+                up=session.established if read_ms is not None else None,
+                read=wall - timedelta(milliseconds=now_ms - read_ms) if read_ms else None,
+            )
 
     def _targets(self) -> dict[str, Target]:
         return probe_targets(self._process.config, self._process.wanted)
@@ -173,8 +193,8 @@ class Verbs:
             detail=status.detail,
             reads_backed_off=status.reads_backed_off,
             tls=tls,
-            writes_today=self._writes.get(name, 0),
-            writes_ever=self._writes.get(name, 0),
+            writes_today=self._written_today.get(name, 0) + self._writes.get(name, 0),
+            writes_ever=self._written_before.get(name, 0) + self._writes.get(name, 0),
         )
 
     def _resolved(self, name: str) -> str:

@@ -112,13 +112,15 @@ class Timers:
         self._alive_ms = now_ms
         lived_ms = now_ms - self.stalled_ms
         heap = self._heap
-        while heap and heap[0][0] <= lived_ms:
-            _, _, sleeper = heapq.heappop(heap)
-            next_ms = sleeper.wake(lived_ms, now_ms)
-            if next_ms is not None:
-                self._count += 1
-                heapq.heappush(heap, (max(next_ms, lived_ms + 1), self._count, sleeper))
-        self._arm()
+        try:
+            while heap and heap[0][0] <= lived_ms:
+                _, _, sleeper = heapq.heappop(heap)
+                next_ms = sleeper.wake(lived_ms, now_ms)
+                if next_ms is not None:
+                    self._count += 1
+                    heapq.heappush(heap, (max(next_ms, lived_ms + 1), self._count, sleeper))
+        finally:
+            self._arm()  # one sleeper's bug must not put the others to sleep
 
     def _stall(self, late_ms: int, now_ms: int) -> None:
         # It began somewhere between the last sign of life and the instant we were due. For the

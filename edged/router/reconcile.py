@@ -215,13 +215,13 @@ def parse_facts(router: str, reply: Reply) -> RouterFacts:
 class _Vip:
     """What the loop knows of one VIP: its rows, if read on this connection and still good."""
 
-    __slots__ = ("asked_ms", "config", "due_ms", "failures", "rows", "unsupported")
+    __slots__ = ("asked", "config", "due_ms", "failures", "rows", "unsupported")
 
     def __init__(self, config: VipConfig) -> None:
         self.config = config
         self.rows: tuple[RouteRow, ...] | None = None
         self.due_ms = 0
-        self.asked_ms = 0
+        self.asked = 0
         self.failures = 0
         self.unsupported = False
 
@@ -285,6 +285,7 @@ class RouterClient:
         self._reconcile_due_ms = 0
         self._last_exchange_ms = 0
         self._slow_answer = False
+        self._asks = 0
         self._read_wanted = False
 
     # --- what the daemon calls ---
@@ -349,7 +350,6 @@ class RouterClient:
         try:
             await self._link.run(self._serve, lost=self._observe_lost, hurried=self._hurried)
         finally:
-            self._forget_rows()
             while self._jobs:
                 self._jobs.popleft().fail(RouterUnreachable(f"{self.name}: edged is stopping"))
 
@@ -358,20 +358,12 @@ class RouterClient:
         return self._major if self._link.connected else None
 
     def _observe_lost(self, loss: Loss) -> None:
-        self._forget_rows()
         self._sink.router_lost(
             self.name, loss.detail, self._link.now_ms(), login_refused=loss.login_refused
         )
 
     def _hurried(self) -> bool:
         return bool(self._jobs) or self._sink.write_wanted(self.name)
-
-    def _forget_rows(self) -> None:
-        """What was read on a connection says nothing once it is gone."""
-        self._session = None
-        self._major = None
-        for vip in self._vips.values():
-            vip.rows = None
 
     async def _greet(self) -> None:
         """Find out what this router is, before anything else is asked."""
@@ -386,11 +378,10 @@ class RouterClient:
         self._check_vips()
 
     def _check_vips(self) -> None:
-        """Forget what was read, and sort out the VIPs that this router cannot serve."""
+        """Have all VIPs read, and sort out those that this router cannot serve."""
         if self._session is None:
             return
         for vip in self._vips.values():
-            vip.rows = None
             # A VIP whose reads cost us the last two connections steps back for the others.
             wait = self._timing.retry_ms << min(vip.failures, 5) if vip.failures > 1 else 0
             vip.due_ms = wait and self._link.now_ms() + wait
@@ -403,8 +394,10 @@ class RouterClient:
 
     async def _serve(self, session: Session) -> None:
         """Take turns until the connection is lost: write before read, oldest read first."""
-        self._forget_rows()
         self._session = session
+        self._major = None
+        for vip in self._vips.values():
+            vip.rows = None  # what was read on another connection says nothing here
         await self._greet()
         while session.usable and not self._link.stopping:
             self._link.looked()
@@ -438,7 +431,7 @@ class RouterClient:
             and vip.due_ms <= now_ms
             and (vip.rows is None or not unread_only)
         ]
-        return min(due, key=lambda vip: (vip.due_ms, vip.asked_ms), default=None)
+        return min(due, key=lambda vip: (vip.due_ms, vip.asked), default=None)
 
     def _next_due_ms(self) -> int:
         reads = [vip.due_ms for vip in self._vips.values() if not vip.unsupported]
@@ -501,8 +494,11 @@ class RouterClient:
 
     async def _read(self, vip: _Vip) -> RouteRead:
         """Read one VIP's rows and hand them to the sink."""
-        vip.asked_ms = self._link.now_ms()
-        vip.due_ms = vip.asked_ms + 2 * self._interval_ms  # sooner: the next reconcile sets it
+        self._asks += 1
+        vip.asked = self._asks
+        vip.due_ms = (
+            self._link.now_ms() + 2 * self._interval_ms
+        )  # sooner: the next reconcile sets it
         dialect = self._dialect
         try:
             reply = await self._ask(dialect.read_request(vip.config))

@@ -111,8 +111,8 @@ class Session:
                     self._start(group, sentence)
                 elif not await self._before_login(sentence):
                     return
-            if self._user is not None and decoder.idle:
-                decoder = SentenceDecoder()
+            if self._user is not None:
+                decoder.set_limits(Limits())
 
     def _leave(self) -> None:
         if self._router.active.pop(self._key, None) is not None:

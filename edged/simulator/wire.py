@@ -121,6 +121,10 @@ class SentenceDecoder:
         """Tell whether the stream stands between two sentences."""
         return not self._buffer and not self._words
 
+    def set_limits(self, limits: Limits) -> None:
+        """Hold what comes from here on against other limits."""
+        self._limits = limits
+
     def feed(self, data: bytes) -> list[Sentence]:
         """Take in bytes and return the sentences they complete.
 

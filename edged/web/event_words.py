@@ -152,7 +152,7 @@ def event_sentence(
     return _OPTIONAL.sub(optional, words).format_map(Known(said)).strip()
 
 
-_NOTHING: Final = (None, "", (), [])
+_NOTHING: Final[tuple[object, ...]] = (None, "", (), [])
 
 
 def _said(key: str, value: object) -> object:

@@ -1,10 +1,12 @@
 """Named scenarios: one story each, told to the real engine in virtual time."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from edged.core.bgp import BgpSessions
 from edged.core.types import (
     Drain,
     DropNextHop,
@@ -373,7 +375,7 @@ def test_a_crash_loop_is_let_in_rarely() -> None:
     added = [at_ms - begin_ms for at_ms, name in world.added if name == "n2"]
     assert sum(at_ms < 600_000 for at_ms in added) <= 7
     last_hour = [at_ms for at_ms in added if at_ms > 1_800_000]
-    gaps = [late - early for early, late in zip(last_hour, last_hour[1:], strict=False)]
+    gaps = [late - early for early, late in itertools.pairwise(last_hour)]
     assert min(gaps) > 120_000
     assert any(world.told("gateway.flapping"))
 
@@ -586,7 +588,7 @@ def test_a_refused_write_is_repeated_at_1_5_and_30_seconds() -> None:
     world.set_mode("n2", Mode.KILLED)
     world.run_for(70_000)
     times = [at_ms for at_ms, _ in router.writes]
-    gaps = [late - early for early, late in zip(times, times[1:], strict=False)]
+    gaps = [late - early for early, late in itertools.pairwise(times)]
     assert [round(gap, -3) for gap in gaps] == [1_000, 5_000, 30_000, 30_000]
     router.refuses = None
     world.run_until(gone(world, "n2"), 40_000)
@@ -759,6 +761,8 @@ def test_a_foreign_row_freezes_and_is_never_touched(shape: RouteShape) -> None:
 @BOTH
 def test_a_hand_over_to_bgp_and_back(shape: RouteShape) -> None:
     world = quiet(shape=shape)
+    up = BgpSessions(router="hex", established=dict.fromkeys(world.gateways, True))
+    world.engine.observe_bgp("hex", up, world.now_ms)
     world.command(HandOver(vip=VIP, to_bgp=True))
     world.run_until(lambda: world.members() == (), 100)
     world.run_for(30_000)
@@ -768,6 +772,13 @@ def test_a_hand_over_to_bgp_and_back(shape: RouteShape) -> None:
     assert world.members() == ()
     world.command(HandOver(vip=VIP, to_bgp=False))
     world.run_until(lambda: world.members() == ("n1", "n3"), 3_000)
+
+
+def test_a_hand_over_to_a_bgp_route_without_a_session_is_refused() -> None:
+    world = quiet()
+    down = BgpSessions(router="hex", established=dict.fromkeys(world.gateways, False))
+    world.engine.observe_bgp("hex", down, world.now_ms)
+    assert not world.try_command(HandOver(vip=VIP, to_bgp=True))
 
 
 def test_a_hand_over_without_a_bgp_route_is_refused() -> None:

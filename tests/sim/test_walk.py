@@ -36,7 +36,7 @@ from tests.sim.world import MARK, Cut, Mode, OpinionPolicy, Violation, World, ma
 WALKS: Final = int(os.environ.get("EDGED_WALKS", "300"))
 FIRST_SEED: Final = int(os.environ.get("EDGED_FIRST_SEED", "0"))
 SLICES: Final = 20
-HOLD: Final = HoldDown(base_ms=3_000, max_ms=12_000, forget_after_ms=60_000)
+HOLD: Final = HoldDown(base_ms=2_000, max_ms=6_000, forget_after_ms=30_000)
 FAST: Final = ProbeTiming(
     burst_ms=(0, 20, 40, 100),
     deadline_ms=200,
@@ -52,9 +52,14 @@ CALM: Final = ProbeTiming(
     heartbeat_deadline_ms=250,
 )
 FAULTS: Final = (Mode.KILLED, Mode.SILENT, Mode.HUNG, Mode.TLS_BROKEN)
-RAGE_MS: Final = 40_000
-SETTLE_MS: Final = 30_000
-STILL_MS: Final = 12_000
+RAGE_MS: Final = 30_000
+SETTLE_MS: Final = 18_000
+SLACK_MS: Final = 45
+"""Round trips, the gap after a refusal, the witness and the write."""
+SAYS_DEAD: Final = (OpinionPolicy.HONEST, OpinionPolicy.DEAD)
+STILL_MS: Final = 10_000
+PATIENCE_MS: Final = 6_000
+"""How long clients may starve beside a gateway that serves: detection, three passes, a write."""
 
 
 class Walk:
@@ -88,6 +93,7 @@ class Walk:
             opinion=dice.choice(list(OpinionPolicy)),
             loss=0.001 if self.lossy else 0.0,
         )
+        self.calm_ms: dict[str, int] = {}
         self.story: list[str] = []
 
     def run(self) -> None:
@@ -98,7 +104,7 @@ class Walk:
             end_ms = world.now_ms + RAGE_MS
             while world.now_ms < end_ms:
                 self._something()
-                world.run_for(self._pause_ms())
+                self._live(self._pause_ms())
             self._end_of_rage()
             world.run_for(SETTLE_MS)
             self._check_still()
@@ -107,6 +113,7 @@ class Walk:
             self._heal()
             world.run_for(SETTLE_MS)
             self._check_all_back()
+            self._check_promised_time()
         except AssertionError as error:
             story = "\n".join(self.story)
             text = f"EDGED_SEED={self.seed} pytest tests/sim/test_walk.py -k one_seed\n{story}\n"
@@ -117,6 +124,48 @@ class Walk:
 
     def _tell(self, text: str) -> None:
         self.story.append(f"  {self.world.now_ms:>7} {text}")
+
+    def _live(self, length_ms: int) -> None:
+        """Let time pass, and look now and then whether clients starve beside a good gateway."""
+        end_ms = self.world.now_ms + length_ms
+        while self.world.now_ms < end_ms:
+            self.world.run_for(min(500, end_ms - self.world.now_ms))
+            for name in self.world.routers:
+                self._check_starving(name)
+
+    def _check_starving(self, name: str) -> None:
+        """S8: where no member can serve, whoever can is let in within seconds."""
+        world = self.world
+        since_ms = world.now_ms - PATIENCE_MS
+        members = world.members(name)
+        router = world.routers[name]
+        calm = (
+            not world.cable_out
+            and not world.local_errors
+            and world.own_trouble_ms < since_ms
+            and router.refuses is None
+            and not router.edited
+            and not world.frozen(name)
+        )
+        if not calm:
+            self.calm_ms[name] = world.now_ms
+        if not members or self.calm_ms.get(name, 0) > since_ms:
+            return
+        gateways = world.gateways
+        for member in members:
+            gateway = gateways[member]
+            dead = gateway.mode in FAULTS or gateway.cut
+            if not dead or gateway.changed_ms > since_ms:
+                return
+        for other, gateway in gateways.items():
+            if (
+                gateway.serves
+                and gateway.slow_ms == 0
+                and gateway.changed_ms < since_ms
+                and not self._drained(other)
+                and world.waiting(name).get(other) != "human_hold"
+            ):
+                world.fail(f"S8: {other} serves outside, and no member of {name} does")
 
     # --- faults
 
@@ -284,7 +333,8 @@ class Walk:
             router.refuses = None
             router.cut = Cut.NONE
             router.latency_ms = min(router.latency_ms, 80)
-            world.break_session(router.name)  # what was refused for rights is tried again
+            # What was refused for rights is tried again, and nobody waits for a long back-off.
+            world.break_session(router.name)
         for gateway in world.gateways.values():
             gateway.loss = 0.0
         # No gateway sits on the edge of a deadline: it is well, or it is not.
@@ -297,7 +347,7 @@ class Walk:
         """S4: constant conditions, so no change; S7: nothing is held back by a passing reason."""
         world = self.world
         world.command(Resume())
-        world.run_for(10_000)
+        world.run_for(5_000)
         writes = {name: world.writes(name) for name in world.routers}
         before = {name: world.members(name) for name in world.routers}
         turns = world.turns
@@ -330,7 +380,7 @@ class Walk:
                 if self._serves(kept) and not self._may_be_kept(kept):
                     world.fail(f"S7: {kept} serves, and is called kept on {name}")
             for waiting, reason in world.waiting(name).items():
-                if self._serves(waiting) and reason not in {"human_hold"}:
+                if self._serves(waiting) and reason != "human_hold":
                     world.fail(f"S8: {waiting} serves, and waits outside {name}: {reason}")
 
     def _serves(self, name: str) -> bool:
@@ -377,7 +427,7 @@ class Walk:
         before = {name: world.members(name) for name in world.routers}
         self._tell("edged restarts, everything else stays")
         world.restart(away_ms=self.dice.choice((0, 700, 5_000)))
-        world.run_for(25_000)
+        world.run_for(15_000)
         after = {name: world.members(name) for name in world.routers}
         for name in world.routers:
             for lost in set(before[name]) - set(after[name]):
@@ -388,6 +438,8 @@ class Walk:
     def _heal(self) -> None:
         self._tell("everything heals")
         world = self.world
+        for router in world.routers.values():
+            router.latency_ms = 2
         for name in self.names:
             world.set_slow(name, 0)
             world.cut_path(name, cut=False)
@@ -408,6 +460,45 @@ class Walk:
             world.fail("S7: the engine is not settled")
         if world.engine.decide(world.now_ms) != world.engine.decide(world.now_ms):
             world.fail("asking twice gives two answers")
+
+    def _check_promised_time(self) -> None:
+        """S3: in a quiet world the dead leave in the promised time, with another drained, too."""
+        world, dice = self.world, self.dice
+        if len(self.names) < 2:
+            return
+        victim, other = dice.sample(self.names, 2)
+        timing = world.config.checks[0].timing
+        floor = world.route("hex").min_healthy
+        if len(self.names) > 2 and dice.random() < 0.5:
+            self._tell(f"drain {other} by force")
+            world.command(Drain(gateway=other, force=True))
+            world.run_for(2_000)
+        mode = dice.choice((Mode.KILLED, Mode.SILENT, Mode.HUNG))
+        room = len(world.members()) - 1 >= floor
+        policy = world.routers["hex"].opinion
+        if mode is Mode.HUNG and not room:
+            return
+        if mode is Mode.SILENT and not room and policy not in SAYS_DEAD:
+            return
+        notice_ms = timing.heartbeat_interval_ms + timing.heartbeat_deadline_ms
+        beats = {s.name: s.heartbeat for s in world.engine.gateways(world.now_ms)}[victim]
+        if not beats:
+            notice_ms = timing.interval_ms * 105 // 100 + timing.deadline_ms
+        judge_ms = {Mode.KILLED: 5, Mode.SILENT: timing.silent_after_ms}.get(
+            mode, timing.burst_length_ms
+        )
+        if mode is Mode.KILLED and beats:
+            notice_ms = 7
+        bound_ms = notice_ms + judge_ms + SLACK_MS
+        if mode is Mode.SILENT and not room:
+            bound_ms += 1_500
+        world.run_for(dice.randint(0, 2_000))
+        self._tell(f"{victim} {mode.value}, to be out within {bound_ms} ms")
+        world.set_mode(victim, mode)
+        for name in world.routers:
+            begin_ms = world.now_ms
+            took_ms = world.run_until(lambda name=name: victim not in world.members(name), bound_ms)  # type: ignore[misc]
+            assert took_ms <= bound_ms, begin_ms
 
 
 def walk(seed: int) -> None:

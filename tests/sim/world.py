@@ -78,7 +78,7 @@ GRACE_MS: Final = 3_000
 """A gateway that was in trouble so lately may still leave for it."""
 
 
-class Violation(AssertionError):  # noqa: N818 - it is the finding, not an error of the test
+class Violation(AssertionError):
     """A promise was broken; the text says which, when and in which world."""
 
 
@@ -260,6 +260,7 @@ class World:
         self.link_error = False
         self.local_errors = False
         self.strict = True
+        self.own_trouble_ms = 0
         self.events: list[Event] = []
         self.turns = 0
         self.removed: list[tuple[int, str]] = []
@@ -403,13 +404,15 @@ class World:
             f"passing={snapshot.passing} verdict={snapshot.verdict}"
             for snapshot in self.engine.gateways(self.now_ms)
         )
-        for router in self.routers.values():
-            lines.append(f"  {router.name} {router.shape.value} shows {self.members(router.name)}")
-        for route in self.decision.routes:
-            lines.append(
-                f"  {route.router} wants {route.desired} kept={route.kept} frozen={route.frozen} "
-                f"waiting={route.waiting}"
-            )
+        lines.extend(
+            f"  {router.name} {router.shape.value} shows {self.members(router.name)}"
+            for router in self.routers.values()
+        )
+        lines.extend(
+            f"  {route.router} wants {route.desired} kept={route.kept} frozen={route.frozen} "
+            f"waiting={route.waiting}"
+            for route in self.decision.routes
+        )
         return "\n".join(lines)
 
     # --- the shell ------------------------------------------------------------------------------
@@ -460,7 +463,7 @@ class World:
             self.run_for(away_ms)
             self._facts.clear()
             self._stall_ms = 0
-        self.started_ms = self.now_ms
+        self.started_ms = self.own_trouble_ms = self.now_ms
         self.engine = Engine(self.config, self.now_ms)
         for drain in self._drains.values():
             self._fact(lambda drain=drain: self.engine.command(drain, self.now_ms))  # type: ignore[misc]
@@ -500,7 +503,7 @@ class World:
     def stall(self, length_ms: int) -> None:
         """Let edged itself be late: packets arrive, but nobody looks."""
         begin_ms = self.now_ms
-        self._stalled_until_ms = begin_ms + length_ms
+        self._stalled_until_ms = self.own_trouble_ms = begin_ms + length_ms
         for probe in self._probes.values():
             probe.deadline_ms += length_ms
 
@@ -517,6 +520,7 @@ class World:
 
     def suspend(self, gap_ms: int) -> None:
         """Let the machine sleep: its clock stands still, the world's does not."""
+        self.own_trouble_ms = self.now_ms
         for probe in list(self._probes.values()):
             self._finish(probe, ProbeOutcome.INCONCLUSIVE, ProbeReason.STALLED)
         self._facts.insert(0, lambda: self.engine.observe_suspend(gap_ms, self.now_ms))
@@ -540,6 +544,9 @@ class World:
             gateway.served_since_ms = self.now_ms
         session = gateway.session
         check = self._check_of(name)
+        if mode is Mode.HTTP1:
+            self._lose_held(gateway)
+            self._fact(lambda: self.engine.observe_held_closed(check, self.now_ms))
         if mode is Mode.KILLED:
 
             def noticed() -> None:
@@ -602,6 +609,7 @@ class World:
         """End our own outage; ARP may come back later for some gateways than for others."""
         self.cable_out = False
         self.link_error = False
+        self.own_trouble_ms = self.now_ms
         for router in self.routers.values():
             router.reachable = True
         for gateway in self.gateways.values():
@@ -821,7 +829,8 @@ class World:
             self._fact(
                 lambda: self.engine.observe_heartbeat_unavailable(check, "http/1.1", self.now_ms),
             )
-            self._finish(probe, ProbeOutcome.INCONCLUSIVE, ProbeReason.CANCELLED)
+            # The shell asks again by HTTP/1.1 within the same probe, and gets its answer.
+            self._finish(probe, ProbeOutcome.PASSED, None)
         else:
             self._finish(probe, ProbeOutcome.PASSED, None)
 
@@ -858,7 +867,7 @@ class World:
             return self.engine.observe_probe_finished(result, self.now_ms)
 
         self._fact(report)
-        if passed and request.depth is ProbeDepth.LIGHT:
+        if passed and request.depth is ProbeDepth.LIGHT and gateway.mode is not Mode.HTTP1:
             self._open_held(gateway)
             self._fact(lambda: self.engine.observe_held_opened(request.check, self.now_ms))
 
@@ -1044,9 +1053,7 @@ class World:
             else:
                 report(StepOutcome.DONE, None)
 
-        self._exchange(
-            router, arrive, answer, lambda _sent_ms: report(StepOutcome.UNCERTAIN, None)
-        )
+        self._exchange(router, arrive, answer, lambda _sent_ms: report(StepOutcome.UNCERTAIN, None))
 
     def _apply(self, router: SimRouter, planned: PlannedStep) -> Refusal | None:
         """Carry a step out on the router's table, as the router would."""
@@ -1182,11 +1189,15 @@ class World:
         box.edited = True
 
     def break_session(self, router: str) -> None:
-        """Close the session to a router; edged connects again."""
+        """Close the session to a router; edged connects again in a second."""
         box = self.routers[router]
+        box.backoff_ms = 1_000
         if box.connected:
             self._lose_router(box, "closed")
-            self._turn()
+        else:
+            box.generation += 1
+            self.at(box.backoff_ms, self._connector(box))
+        self._turn()
 
     def reboot(self, router: str, *, away_ms: int = 30_000) -> None:
         """Restart a router: its rows survive, their ids do not."""

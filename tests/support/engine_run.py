@@ -154,7 +154,7 @@ class EngineRun:
 
     def lose_held(self, gateway: str) -> None:
         """Reset a gateway's held connection."""
-        self._keep(self.engine.observe_held_lost(gateway, "held connection reset", self.now_ms))
+        self._keep(self.engine.observe_held_lost(gateway, "reset by peer", self.now_ms))
 
     def _turn(self) -> None:
         self._finish_due()

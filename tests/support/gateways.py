@@ -11,6 +11,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -161,9 +162,18 @@ def server_context(certificate: Pair) -> ssl.SSLContext:
 
 
 def secure(context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
-    """Wrap an accepted socket, the handshake to come."""
-    sock.getpeername()  # CPython 3.11 leaves a half-made object behind if it is broken already
-    return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    """Wrap an accepted socket, the handshake to come.
+
+    Where the socket is broken already, CPython 3.11 leaves a half-made object behind, unclosed.
+    """
+    try:
+        return context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    except OSError as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            half_made = frame.f_locals.get("self")
+            if isinstance(half_made, ssl.SSLSocket):
+                half_made.close()
+        raise
 
 
 def over_tls(script: Script, *, certificate: Pair | None = None) -> Serve:

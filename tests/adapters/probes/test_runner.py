@@ -27,6 +27,7 @@ from tests.support.gateways import (
     over_tls,
     raw,
     refused_port,
+    secure,
     server_context,
 )
 from tests.support.probing import CHECK, Told, bench, eventually, target_at
@@ -314,7 +315,8 @@ class SlowHandshakes:
         threading.Event().wait(self._pause_s)
         with self._lock:
             self._now -= 1
-        with self._context.wrap_socket(sock, server_side=True) as tls:
+        with secure(self._context, sock) as tls:
+            tls.do_handshake()
             tls.recv(4_096)
             tls.sendall(HEAD)
             hang(tls)

@@ -192,6 +192,23 @@ def test_one_stall_is_counted_once() -> None:
     assert world.stalls == [120]
 
 
+def test_a_sleepers_bug_does_not_put_the_others_to_sleep() -> None:
+    class Faulty:
+        def wake(self, _lived_ms: int, _now_ms: int, /) -> int | None:
+            raise ZeroDivisionError
+
+    world = World()
+    sleeper = Sleeper()
+    world.timers.add(Faulty(), 1_010)
+    world.timers.add(sleeper, 1_010)
+
+    with pytest.raises(ZeroDivisionError):
+        world.loop.run_until(1_020)
+    world.loop.run_until(1_020)
+
+    assert len(sleeper.woken) == 1
+
+
 def test_nobody_is_woken_after_the_end() -> None:
     world = World()
     sleeper = Sleeper()

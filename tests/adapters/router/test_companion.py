@@ -177,6 +177,18 @@ async def test_a_router_that_refuses_us_hears_of_it_from_one_session_only() -> N
         assert run.server.session_count <= 1
 
 
+async def test_the_second_session_waits_until_the_first_knows_what_router_this_is() -> None:
+    async with rig(companion=True) as run:
+        await until(lambda: bgp_reads(run))
+        run.server.faults.hang(command="/system/resource")
+        run.server.drop_connections()
+        await until(lambda: run.sink.words("lost"))
+        await until(lambda: run.router.counters.logins == 3)
+        await asyncio.sleep(0.02)  # the route session hangs in its first question
+        assert run.router.counters.logins == 3
+        await until(lambda: run.server.session_count == 2)
+
+
 async def test_both_loops_end_on_stop() -> None:
     async with rig(companion=True, timing=OFTEN) as run:
         await until(lambda: run.client.companion.connected)

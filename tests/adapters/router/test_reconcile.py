@@ -41,7 +41,7 @@ from tests.support.router_rig import (
     rig,
     until,
 )
-from tests.support.scripted_router import hang, scripted_router
+from tests.support.scripted_router import RESOURCE_V7, Connection, hang, scripted_router
 from tests.support.sessions import PASSWORD, target
 
 VERSIONS = ["6.49.10", "7.4", "7.16", "7.18", "7.24"]
@@ -259,6 +259,19 @@ async def test_a_step_that_names_a_foreign_row_never_leaves(version: str) -> Non
         assert not run.written
 
 
+async def test_a_step_of_the_other_dialect_never_leaves() -> None:
+    async with rig("7.20.8") as run:
+        row = next(row for row in run.sink.reads["web"].rows if not row.bgp)
+        wrong = SetNextHops(row_id=row.row_id, before=row.next_hops, after=("172.30.1.70",))
+        steps = iter([step_of(wrong)])
+        run.sink.override = lambda ready: next(steps, None) if ready else None
+        run.client.wake()
+        await until(lambda: run.sink.results)
+        assert run.sink.results[0].outcome is StepOutcome.REFUSED
+        assert "no list" in run.sink.results[0].message
+        assert not run.written
+
+
 # --- refusals: the session stays ---
 
 
@@ -411,6 +424,18 @@ async def test_a_reboot_with_new_row_ids_is_read_before_anything_is_written(vers
         assert ids.isdisjoint(after)
 
 
+@both_dialects
+async def test_rows_of_an_earlier_connection_are_not_written_to(version: str) -> None:
+    async with rig(version) as run:
+        run.sink.said.clear()
+        run.sink.wanted["web"] = ("node1", "node2")  # nobody wakes the loop: the cut does
+        await run.server.reboot()
+        await until(lambda: members(run.router) == ["node1", "node2"])
+        await run.settled()
+        told = [_kind(one) for one in run.sink.said]
+        assert told[told.index("up") :] == ["up", "RouteRead", "StepResult", "RouteRead"]
+
+
 async def test_a_router_that_comes_back_as_7_is_spoken_to_as_7() -> None:
     async with rig("6.49.10") as run:
         await run.server.reboot(version="7.20.8")
@@ -517,6 +542,24 @@ async def test_a_vip_whose_rows_cannot_be_read_does_not_block_the_others(fault: 
         assert len(run.written) == 2
 
 
+async def test_a_vip_that_costs_us_the_connection_is_read_last_and_then_later() -> None:
+    sink = two_vips()
+    sink.write_wanted = lambda _: True  # type: ignore[method-assign]  # hurry the reconnects
+    slow = replace(QUICK, retry_ms=500, retry_ms_while_wanted=5)
+    async with rig("7.20.8", sink=sink, timing=slow) as run:
+        run.server.faults.hang(command="/ipv6/route", times=None)
+        run.client.wake(read=True)
+        await until(lambda: len(sink.words("lost")) == 2)
+        first, second = (n for n, one in enumerate(sink.said) if _kind(one) == "lost")
+        between = [one.vip for one in sink.said[first:second] if isinstance(one, RouteRead)]
+        assert between == ["web"]
+        await until(lambda: len(sink.words("up")) == 3)
+        for wanted in (("node1",), ALL, ("node2",)):
+            await run.want(*wanted)
+            await asyncio.sleep(0.03)
+        assert len(sink.words("lost")) == 2, "it steps back for the others"
+
+
 async def test_a_hung_router_does_not_stall_another() -> None:
     async with (
         scripted_router(hang) as hung,
@@ -562,6 +605,54 @@ async def test_adoption_marks_the_row_and_returns_what_it_looks_like(version: st
         assert again.result.outcome is StepOutcome.REFUSED
         assert "changed" in again.result.message
         assert len(run.written) == 1
+
+
+@both_dialects
+async def test_a_persons_step_is_held_against_rows_read_just_before_it(version: str) -> None:
+    async with rig(version) as run:
+        row = next(row for row in run.sink.reads["web"].rows if not row.bgp)
+        changed = {".id": row.row_id, "comment": "changed by hand"}
+        run.router.edit("/ip/route/set", changed, user="admin")
+        step = SetComment(row_id=row.row_id, before=row.comment, after="edged:web")
+        done = await run.client.perform(step_of(step), deadline_ms=500)
+        assert done.result.outcome is StepOutcome.REFUSED
+        assert not run.written
+
+
+async def test_a_persons_request_hurries_the_reconnect() -> None:
+    slow = replace(QUICK, retry_ms=60_000, retry_ms_max=60_000, retry_ms_while_wanted=10)
+    async with rig(timing=slow) as run:
+        run.server.drop_connections()
+        await until(lambda: run.sink.words("lost"))
+        await run.client.read_now("web", deadline_ms=500)
+
+
+async def test_rows_that_make_no_sense_end_the_connection_also_behind_a_persons_step() -> None:
+    prints = iter(["*1", "*1", ""])
+
+    async def script(connection: Connection) -> None:
+        await connection.hear_login()
+        while True:
+            words = await connection.hear()
+            if words[0] == "/system/resource/print":
+                connection.say("!re", *RESOURCE_V7, to=words)
+            elif words[0] == ROUTE_PRINT:
+                number = next(prints, "*1")
+                connection.say("!re", f"=.id={number}", "=static=true", "=comment=a", to=words)
+            connection.say("!done", to=words)
+
+    sink = PlanningSink()
+    async with (
+        scripted_router(script) as odd,
+        rig(connected=False) as run,
+        client_of(run.server, sink=sink, connect_to=lambda _: target(odd.port)) as other,
+    ):
+        await until(lambda: sink.reads)
+        step = SetComment(row_id="*1", before="a", after="a edged:web")
+        done = await other.client.perform(step_of(step), deadline_ms=500)
+        assert done.result.outcome is StepOutcome.DONE
+        assert done.read is None
+        await until(lambda: len(sink.words("up")) == 2)
 
 
 @both_dialects

@@ -127,7 +127,8 @@ async def test_the_socket_answers_lines_and_streams_next_hops(short_tmp_path: Pa
             assert path.stat().st_mode & 0o777 == 0o600
             reader, writer = await asyncio.open_unix_connection(str(path))
             writer.write(b'{"do": "watch"}\n\n{"do": "status", "id": 1}\n')
-            lines = [json.loads(await reader.readline()) for _ in range(2)]
+            async with asyncio.timeout(2):
+                lines = [json.loads(await reader.readline()) for _ in range(2)]
             watched = next(one for one in lines if "enabled" in one)
             assert watched["enabled"] == NODES
             server.router.edit("/ip/route/set", {".id": "*1", "gateway": NODES[2]})
@@ -205,7 +206,9 @@ async def test_options_that_do_not_fit_are_a_usage_error(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nothing listens beyond loopback by accident."""
-    assert await run_simulator(options(*words), ended=asyncio.Event()) == USAGE_ERROR
+    ended = asyncio.Event()
+    ended.set()
+    assert await run_simulator(options(*words), ended=ended) == USAGE_ERROR
     assert message in capsys.readouterr().err
 
 

@@ -140,16 +140,17 @@ async def test_connections_can_be_taken_and_never_read() -> None:
 async def test_a_reboot_cuts_stays_away_and_comes_back() -> None:
     async with session() as (client, server), asyncio.TaskGroup() as group:
         port = server.port
-        group.create_task(server.reboot(down_s=SHORT_S, version="7.20.8"))
+        rebooting = group.create_task(server.reboot(down_s=SHORT_S, version="7.20.8"))
         assert await client.ended()
         with pytest.raises(ConnectionRefusedError):
             async with connect(port):
                 pass
-        await asyncio.sleep(SHORT_S + 0.02)
+        await rebooting
         async with connect(port) as again:
             await again.login()
             [row] = await again.rows("/system/resource/print", "=.proplist=version,uptime")
-            assert row == {"version": "7.20.8 (stable)", "uptime": "0s"}
+            assert row["version"] == "7.20.8 (stable)"
+            assert row["uptime"] in {"0s", "1s"}
 
 
 async def test_dropped_connections_can_come_back_at_once() -> None:

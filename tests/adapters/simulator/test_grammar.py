@@ -128,6 +128,14 @@ def test_a_value_outside_its_list_or_range_is_refused(
     assert trapped(version, "/ip/route/set", "=.id=*1", sentence) == expected
 
 
+@pytest.mark.parametrize(
+    ("version", "distance"), [("6.49.10", "0"), ("6.49.10", "255"), ("7.9", "1"), ("7.24", "255")]
+)
+def test_a_range_includes_its_ends(version: str, distance: str) -> None:
+    words = ("/ip/route/set", "=.id=*1", f"=distance={distance}")
+    grammar(version).check(read_request(words))
+
+
 def test_a_duration_outside_its_range_is_refused() -> None:
     expected = [
         [

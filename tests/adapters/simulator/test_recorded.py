@@ -404,9 +404,14 @@ def test_services_before_7_24_have_an_address() -> None:
 
 
 def test_arp_has_the_recorded_words() -> None:
-    row = SimulatedRouter(version="7.24").rows("/ip/arp")[0]
-    assert keys(row) == keys(ARP[0])
-    assert row["status"] == ARP[0]["status"]
+    router = SimulatedRouter(version="7.24")
+    router.set_reachable("172.30.1.70", reachable=False)
+    reachable, failed, _ = router.rows("/ip/arp")
+    assert keys(reachable) == keys(ARP[0])
+    assert reachable["status"] == ARP[0]["status"]
+    assert keys(reachable) - keys(failed) == {"mac-address"}
+    assert failed["status"] in WORDS["/ip/arp"]["v7"]["status_values"]
+    assert failed["status"] == "failed"
 
 
 def test_routing_settings_have_the_recorded_words() -> None:

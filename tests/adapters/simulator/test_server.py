@@ -100,6 +100,14 @@ async def test_logins_and_logouts_are_in_the_routers_log() -> None:
         ]
 
 
+async def test_sentences_may_be_long_after_the_login() -> None:
+    async with session() as (client, server):
+        comment = "x" * 20_000
+        replies = await client.talk("/ip/route/comment", "=.id=*1", f"=comment={comment}")
+        assert replies == [("!done",)]
+        assert server.router.vip_rows()[0]["comment"] == comment
+
+
 async def test_a_login_that_is_too_long_ends_the_connection() -> None:
     async with serving() as server, connect(server.port) as client:
         await client.send("/login", "=name=" + "x" * 5_000)

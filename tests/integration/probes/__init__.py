@@ -1,0 +1,1 @@
+"""Probes against a real Envoy and a real kernel's routes."""

@@ -11,6 +11,7 @@ import pytest
 
 from edged.core.types import ProbeDepth, ProbeOutcome, ProbeReason
 from edged.probes.certificate import client_context
+from edged.probes.exchanges import USER_AGENT
 from edged.probes.trace import trace
 from tests.support.certificates import WILDCARD, pair
 from tests.support.envoy import Envoy
@@ -51,7 +52,7 @@ async def test_light_and_full_probes_pass_and_only_full_ones_are_logged(tmp_path
     assert {light.reason for light in lights} == {None}
     assert (full.outcome, full.http_status) == (ProbeOutcome.PASSED, 404)
     assert (witness.outcome, witness.depth) == (ProbeOutcome.PASSED, WITNESS)
-    assert lines == ["/.well-known/edged edged/0.1.0 404"]
+    assert lines == [f"/.well-known/edged {USER_AGENT} 404"]
 
 
 @pytest.mark.parametrize(("path", "status"), [("/ok", 200), ("/unavailable", 503)])
@@ -156,9 +157,8 @@ async def test_an_idle_connection_is_left_with_a_goaway_and_no_alarm(tmp_path: P
 
 async def test_a_listener_for_http1_only_is_told_once(tmp_path: Path) -> None:
     async with gateway(tmp_path, codec="HTTP1") as (_, it):
-        results = []
-        for depth in (LIGHT, FULL, LIGHT, FULL, LIGHT, LIGHT):
-            results.append(await it.probe(depth, length_ms=GENEROUS_MS))
+        depths = (LIGHT, FULL, LIGHT, FULL, LIGHT, LIGHT)
+        results = [await it.probe(depth, length_ms=GENEROUS_MS) for depth in depths]
 
     assert [result.reason for result in results[-3:]] == [None] * 3
     assert [result.depth for result in results[-2:]] == [FULL] * 2

@@ -1,0 +1,1 @@
+"""Screens, options and exit codes."""
