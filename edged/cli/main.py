@@ -5,7 +5,6 @@ answers at once. This is the one place where any exception is caught.
 """
 
 import argparse
-import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -35,6 +34,8 @@ class Parser(argparse.ArgumentParser):
         meant = ""
         unknown = message.partition("unrecognized arguments: ")[2].split()
         if unknown and unknown[0].startswith("-"):
+            import difflib
+
             options = [o for action in self._actions for o in action.option_strings]
             close = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1)
             meant = f' (did you mean "{close[0]}"?)' if close else ""
@@ -133,9 +134,7 @@ def _print_help(stream: TextIO) -> None:
             if verb.group == group
         )
         lines.append("")
-    lines.append(
-        "edged VERB --help shows a verb's options. --config and --socket go with every one."
-    )
+    lines.append("edged VERB --help shows its options. Each takes --config and --socket.")
     stream.write("\n".join(lines) + "\n")
 
 
@@ -143,6 +142,8 @@ def _no_such_verb(name: str) -> int:
     known = {*VERBS, "--version"}
     near = next((verb for verb in NEAR_MISSES.get(name.lower(), ()) if verb in known), None)
     if near is None:
+        import difflib
+
         close = difflib.get_close_matches(name.lower(), VERBS, n=1, cutoff=0.6)
         near = close[0] if close else None
     if near is not None:

@@ -113,9 +113,10 @@ def _vip_lines(vip: Document, now: datetime, terminal: Terminal) -> Iterator[str
     head = f"{clean(vip['name'])} {vip['address']}"
     state = terminal.sign(f"{mark} {level}")
     rest = [count, _sync_words(vip)]
-    line = terminal.sign("   ".join([head, state, *rest]))
-    if width_of(line) <= terminal.width:
-        yield line.replace(state, terminal.paint(state, colour), 1)
+    lines = [terminal.sign(gap.join([head, state, *rest])) for gap in ("   ", "  ")]
+    fitting = next((line for line in lines if width_of(line) <= terminal.width), None)
+    if fitting is not None:
+        yield fitting.replace(state, terminal.paint(state, colour), 1)
     else:
         yield from wrap(terminal.sign(head), terminal.width)
         for index, part in enumerate([state, *rest]):
@@ -132,6 +133,9 @@ def _sync_words(vip: Document) -> str:
     routes = vip["routes"]
     if not routes:
         return "no router"
+    lost = [item["router"] for item in vip["frozen"] if item["reason"] == "router_lost"]
+    if lost:
+        return f"as last read from {', '.join(dict.fromkeys(lost))}"
     apart = [route["router"] for route in routes if not route["in_sync"]]
     if apart:
         return f"NOT in sync with {', '.join(apart)}"
@@ -161,10 +165,7 @@ def _frozen_lines(frozen: Document, now: datetime, terminal: Terminal) -> list[s
     if frozen["do"]:
         text += f". To do: {frozen['do']}"
     label = "frozen" if frozen["blocking"] else "note"
-    lines = labelled(f"  {label}", text, terminal, column=10)
-    if lines and frozen["blocking"]:
-        lines[0] = lines[0].replace(label, terminal.paint(label, Colour.WARN), 1)
-    return lines
+    return labelled(f"  {label}", text, terminal, column=10)
 
 
 def _gateway_row(gateway: Document, vip: Document, now: datetime, terminal: Terminal) -> list[Cell]:
@@ -442,7 +443,7 @@ def _event_lines(time: str, text: str, now: datetime, terminal: Terminal) -> Ite
 ROW_COLUMNS: Final = (
     Column(title="ROW", keep=5),
     Column(title="WHOSE", keep=8),
-    Column(title="NEXT HOPS", keep=9, flexible=True),
+    Column(title="NEXT HOPS", keep=9),
     Column(title="DIST", keep=4),
     Column(title="STATE", keep=6),
     Column(title="COMMENT", keep=3, flexible=True),

@@ -200,7 +200,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
     {
         "status": Verb(
             group="look",
-            help="gateways, route, routers, what changed last and what happens next",
+            help="gateways, route, routers, the last change and the next",
             module=_LOOK,
             function="status",
             arguments=_status,

@@ -21,6 +21,7 @@ from typing import Final
 
 from edged.core.bgp import DOWN_WITH_NODE_MS, GATE_MS, BgpSessions, BgpWatch, SessionView
 from edged.core.checks import BACKEND_ERROR_MS, Check
+from edged.core.cluster import ClusterWatch, NodeView
 from edged.core.errors import CommandRefused
 from edged.core.events import Event, Scalar, Severity, event
 from edged.core.evidence import Finding, Flight
@@ -84,6 +85,12 @@ BLIND_AFTER_MS: Final = 3_000
 TRAIL_LENGTH: Final = 64
 """Events kept per gateway for `edged why`."""
 OPINION_ALARM_MS: Final = 10_000
+UNSURE_READ_MS: Final = 500
+"""A writer that cannot renew its lease writes only onto rows read so recently."""
+NOT_READY: Final = "node_not_ready"
+POD: Final = "pod"
+CLUSTER_SOURCES: Final = frozenset({"kubernetes", POD})
+"""Drains that the cluster asks for; with nobody else left such a gateway may serve on."""
 
 
 @dataclass(slots=True)
@@ -99,10 +106,10 @@ class _Vip:
 
     @property
     def min_healthy(self) -> int:
-        """The floor: configured, or half of the gateways rounded up."""
+        """The floor: configured, or half of the gateways that were ever UP, rounded up."""
         if self.config.min_healthy is not None:
             return self.config.min_healthy
-        return -(-len(self.checks) // 2)
+        return -(-(len(self.checks) - len(self.config.uncounted)) // 2)
 
 
 @dataclass(slots=True)
@@ -165,6 +172,9 @@ class Engine:
         self._witness_reads: dict[str, str] = {}
         self._paused: Pause | None = None
         self._not_writer = False
+        self._unsure_writer = False
+        self._cluster = ClusterWatch()
+        self._cluster_judged = False
         self._trouble = OwnTrouble()
         self._trails: dict[str, deque[Event]] = {}
         self._out: list[Event] = []
@@ -179,6 +189,7 @@ class Engine:
         """Let every deadline up to `now_ms` take effect; the shell calls it once per loop turn."""
         self._clock(now_ms)
         self._end_timed_commands(now_ms)
+        self._judge_cluster(now_ms)
         while self._heap and self._heap[0][0] <= now_ms:
             at_ms, key = heapq.heappop(self._heap)
             check = self._checks.get(key)
@@ -243,10 +254,26 @@ class Engine:
         """Return the first step that may be written to a router now, over its `ready` VIPs."""
         for route in self._routes.values():
             if route.router == router and (ready is None or route.vip in ready):
+                if self._must_read_first(route, now_ms):
+                    continue
                 plan = self._decision(route, now_ms).plan
                 if plan:
                     return plan[0]
         return None
+
+    def _must_read_first(self, route: Route, now_ms: int) -> bool:
+        """Whether a writer that cannot renew its lease has to look before it writes."""
+        if not self._unsure_writer:
+            return False
+        return route.read is None or now_ms - route.read.answered_ms > UNSURE_READ_MS
+
+    def read_wanted(self, router: str, now_ms: int) -> bool:
+        """Whether a step waits for nothing but a fresh read."""
+        return any(
+            self._must_read_first(route, now_ms) and self._decision(route, now_ms).plan
+            for route in self._routes.values()
+            if route.router == router
+        )
 
     def write_wanted(self, router: str, now_ms: int) -> bool:
         """Whether only the way to the router keeps a step from being written."""
@@ -293,6 +320,9 @@ class Engine:
         )
         if self._trouble.warming_up(now_ms):
             due.append(self._trouble.warm_up_until_ms)
+        cluster_ms = self._cluster.next_deadline_ms()
+        if cluster_ms is not None:
+            due.append(cluster_ms)
         due.extend(v.blind_ends_ms for v in self._vips.values() if v.blind_ends_ms > now_ms)
         due.extend(
             route.human_until_ms
@@ -661,8 +691,10 @@ class Engine:
             detect_ms=detect_ms,
         )
         if first:
+            lead_ms = self._lead_ms(check.name, finding.first_sign_ms)
             self._emit(
                 "gateway.went_down",
+                Severity.INFO if lead_ms is not None else None,  # it was out, as planned
                 gateway=check.name,
                 check=check.key,
                 class_=finding.death.value,
@@ -670,6 +702,7 @@ class Engine:
                 witness=finding.witness,
                 first_failure_at_ms=finding.first_sign_ms,
                 detect_ms=detect_ms,
+                lead_ms=lead_ms,
             )
         if now_ms < self._vips_blind_until(check) and finding.death is not DeathClass.REFUSED:
             check.health.mark_stale()
@@ -973,6 +1006,8 @@ class Engine:
             )
         elif seen.change is Change.HUMAN:
             self._human_edited(route, seen, now_ms)
+        elif seen.change is Change.OTHERS:
+            self._yield_to_others(route)
 
     def _human_edited(self, route: Route, seen: Seen, now_ms: int) -> None:
         vip = self._vips[route.vip]
@@ -1050,6 +1085,7 @@ class Engine:
         match result.outcome:
             case StepOutcome.DONE:
                 self._tell_changed(route, result)
+                self._note_left(planned, result.finished_ms)
             case StepOutcome.REFUSED:
                 retry_ms = route.retry_at_ms(planned)
                 self._emit(
@@ -1077,6 +1113,12 @@ class Engine:
             )
         self._dirty.add(route.key)
         return self._flush()
+
+    def _note_left(self, planned: PlannedStep, at_ms: int) -> None:
+        for name in planned.removed:
+            going = self._cluster.pods.get(name)
+            if going is not None:
+                going.left_ms = at_ms
 
     def _first_sign(self, planned: PlannedStep) -> int | None:
         signs = [
@@ -1273,12 +1315,131 @@ class Engine:
             return None
         return check.health.since_ms + GATE_MS
 
-    def observe_writer(self, now_ms: int, *, writer: bool) -> tuple[Event, ...]:
-        """Whether this instance holds the lease, or needs none."""
+    def observe_writer(self, now_ms: int, *, writer: bool, sure: bool = True) -> tuple[Event, ...]:
+        """Whether this instance holds the lease, or needs none.
+
+        A holder that is not `sure`, since it cannot renew, goes on while the rows are as it knows
+        them, and looks before each write; the first change it did not make ends that.
+        """
         self._clock(now_ms)
+        took_over = writer and sure and (self._not_writer or self._unsure_writer)
         self._not_writer = not writer
+        self._unsure_writer = writer and not sure
+        for route in self._routes.values():
+            if took_over:
+                route.take_over(now_ms)
+            elif self._not_writer or self._unsure_writer:
+                route.others_write = True
         self._dirty.update(self._routes)
         return self._flush()
+
+    def _yield_to_others(self, route: Route) -> None:
+        """Rows changed by another hand while the lease could not be renewed: stop writing."""
+        if self._unsure_writer and not self._not_writer:
+            self._not_writer = True
+            self._emit(
+                "lease.lost",
+                detail=f"{route.vip} on {route.router} was changed by somebody else while the "
+                "lease could not be renewed; nothing is written until it is read again",
+            )
+            self._dirty.update(self._routes)
+
+    # --- the cluster ----------------------------------------------------------------------------
+
+    def observe_node(
+        self, gateway: str, *, ready: bool, detail: str, now_ms: int
+    ) -> tuple[Event, ...]:
+        """Take a node's Ready condition."""
+        self._clock(now_ms)
+        self._cluster.observe_node(gateway, ready=ready, detail=detail, now_ms=now_ms)
+        self._judge_cluster(now_ms)
+        return self._flush()
+
+    def observe_pod_going(
+        self, gateway: str, pod: str, grace_ms: int, now_ms: int
+    ) -> tuple[Event, ...]:
+        """An Envoy Pod is being deleted: its gateway leaves as planned, before the port closes."""
+        self._clock(now_ms)
+        if gateway in self._by_gateway:
+            self._cluster.pod_going(gateway, pod, grace_ms=grace_ms, now_ms=now_ms)
+            self._drain(Drain(gateway=gateway, source=POD, reason=f"Pod {pod} is being deleted"))
+            self._dirty.update(self._routes)
+        return self._flush()
+
+    def observe_pod_gone(self, gateway: str, now_ms: int) -> tuple[Event, ...]:
+        """The Pod is gone or replaced: the gateway has to rise, but owes no hold-down."""
+        self._clock(now_ms)
+        if self._cluster.pods.pop(gateway, None) is not None:
+            self._undrain(Undrain(gateway=gateway, source=POD), "the Pod is gone or replaced")
+            for check in self._by_gateway.get(gateway, ()):
+                if not self._is_member(check):
+                    check.health.rise_again(now_ms)
+                self._touch(check, now_ms)
+            self._dirty.update(self._routes)
+        return self._flush()
+
+    def _judge_cluster(self, now_ms: int) -> None:
+        """Do what time alone does to what the cluster has said."""
+        if self._cluster.quiet and not self._cluster_judged:
+            return
+        self._cluster_judged = not self._cluster.quiet
+        for gateway, detail in self._cluster.newly_not_ready(now_ms):
+            for check in self._by_gateway.get(gateway, ()):
+                self._trip(check, "kubernetes", f"node not ready: {detail}", now_ms)
+        vips = {
+            vip.config.name: [self._checks[key].name for key in vip.checks]
+            for vip in self._vips.values()
+        }
+        own, common = self._cluster.sick(vips)
+        if common - self._cluster.common:
+            self._emit(
+                "kube.warning_found",
+                kind="Node",
+                object=", ".join(sorted(common)),
+                detail="half or more of a VIP's nodes became not ready together, so none of them "
+                "counts as degraded",
+                fix="look at the API server, the controller manager and the network first",
+            )
+        self._cluster.common = common
+        for check in self._checks.values():
+            present = check.name in own
+            if present != (NOT_READY in check.health.causes):
+                self._set_cause(check, NOT_READY, now_ms, present=present)
+                self._touch(check, now_ms)
+        for gateway, going in self._cluster.overdue(now_ms):
+            if all(check.passing(now_ms) for check in self._by_gateway.get(gateway, ())):
+                self._void_pod(gateway, going.pod, now_ms)
+
+    def _void_pod(self, gateway: str, pod: str, now_ms: int) -> None:
+        del self._cluster.pods[gateway]
+        self._undrain(Undrain(gateway=gateway, source=POD), "it still serves")
+        self._dirty.update(self._routes)
+        self._emit(
+            "kube.warning_found",
+            kind="Pod",
+            object=pod,
+            detail=f"its end was announced and its time is up, but {gateway} still passes probes",
+            fix="look at the node's kubelet, and delete the Pod again",
+        )
+        for check in self._by_gateway.get(gateway, ()):
+            self._touch(check, now_ms)
+
+    def _burst_where_held(self, decision: RouteDecision, now_ms: int) -> None:
+        """A floor holds a gateway whose Pod is going: watch for its death from now on."""
+        for kept in decision.kept:
+            going = self._cluster.pods.get(kept.gateway)
+            if going is not None and not going.burst:
+                going.burst = True
+                for check in self._by_gateway[kept.gateway]:
+                    self._start_burst(check, POD, now_ms)
+                    self._collect(check, now_ms)
+
+    def _lead_ms(self, gateway: str, first_sign_ms: int) -> int | None:
+        """Return how long before the first sign of its end a gateway had left the route."""
+        going = self._cluster.pods.get(gateway)
+        if going is None or going.left_ms is None:
+            return None
+        return first_sign_ms - going.left_ms
 
     # --- our own trouble ------------------------------------------------------------------------
 
@@ -1621,6 +1782,7 @@ class Engine:
                 self._moved.discard(route.key)
                 self._decisions[route.key] = decision
                 self._tell_held_back(before, decision)
+                self._burst_where_held(decision, now_ms)
                 self._refresh_stale(route, selection, now_ms)
                 self._hurry(route, decision, now_ms)
 
@@ -1847,7 +2009,7 @@ class Engine:
             slow=check.slow,
             drained=bool(drains),
             drain_forced=any(drain.force for drain in drains.values()),
-            drained_by_kubernetes_only=bool(drains) and set(drains) == {"kubernetes"},
+            drained_by_kubernetes_only=bool(drains) and drains.keys() <= CLUSTER_SOURCES,
             degraded=health.degraded,
             hold_until_ms=health.hold_until_ms,
             progress=check.progress(),
@@ -1981,6 +2143,8 @@ class Engine:
         added: tuple[str, ...] = ()
         removed: tuple[str, ...] = ()
         match step:
+            case SetNextHops(row_id=row_id) if route.row_disabled(row_id):
+                pass  # nobody is a member of a disabled list; enabling it will say who is
             case SetNextHops(before=before, after=after):
                 now_in = {names.get(address_of(hop), "") for hop in after}
                 was_in = {names.get(address_of(hop), "") for hop in before}
@@ -2075,6 +2239,16 @@ class Engine:
     def paused(self) -> Pause | None:
         """The pause in force."""
         return self._paused
+
+    @property
+    def writer(self) -> bool:
+        """Whether this instance may write."""
+        return not self._not_writer
+
+    @property
+    def nodes_not_ready(self) -> tuple[NodeView, ...]:
+        """Nodes that the cluster calls not ready."""
+        return self._cluster.nodes()
 
     @property
     def drains(self) -> tuple[Drain, ...]:

@@ -70,7 +70,7 @@ EVENTS: Final[Mapping[str, tuple[Severity, frozenset[str]]]] = MappingProxyType(
         "check.rose": _spec(_D, "gateway check"),
         # gateways
         "gateway.went_down": _spec(
-            _W, "gateway check class reason witness first_failure_at_ms detect_ms"
+            _W, "gateway check class reason witness first_failure_at_ms detect_ms lead_ms"
         ),
         "gateway.came_up": _spec(_I, "gateway check down_ms hold_down_ms"),
         "gateway.waiting": _spec(_I, "gateway check hold_down_ms removals until_ms"),

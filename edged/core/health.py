@@ -219,6 +219,15 @@ class Health:
         self.since_ms = now_ms
         self._start_forgetting(now_ms)
 
+    def rise_again(self, now_ms: int) -> None:
+        """Another process serves there now: what was seen of the one before counts no more."""
+        self.risen = False
+        self.presumed = False
+        self.passes = 0
+        self.stable_from_ms = now_ms
+        if self.verdict is None:
+            self.since_ms = now_ms
+
     def set_cause(self, cause: str, now_ms: int, *, present: bool) -> bool:
         """Note whether a cause of degradation is there; True if `degraded` began."""
         was = self.degraded

@@ -62,6 +62,8 @@ class Change(Enum):
     FIRST_SIGHT = auto()
     REBOOT = auto()
     HUMAN = auto()
+    OTHERS = auto()
+    """The other instance's, or at least not to be told from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Route:
         "_refusals",
         "_restores",
         "_rows_known",
+        "_taken_ms",
         "_told",
         "_unverified",
         "_writes",
@@ -111,6 +114,7 @@ class Route:
         "members",
         "missing_since_ms",
         "opinions",
+        "others_write",
         "own",
         "read",
         "rebooted",
@@ -136,6 +140,7 @@ class Route:
         self.unreadable = ""
         self.before_step: Shape = frozenset()
         self.handed_over = False
+        self.others_write = False
         self.human_hold: set[str] = set()
         self.human_until_ms: int | None = None
         self.contested = False
@@ -143,6 +148,7 @@ class Route:
         self.storm_until_ms: int | None = None
         self.drops: frozenset[str] = frozenset()
         self.opinions: dict[str, object] = {}
+        self._taken_ms: int | None = None
         self._expected: Shape | None = None
         self._unverified: StepResult | None = None
         self._additions_ms: int | None = None
@@ -179,7 +185,8 @@ class Route:
         before, self.members = self.members, own.members
         first = self.own is None
         self.own, self.read = own, read
-        self.confirmed = True
+        self._end_take_over(read)
+        self.confirmed = self._taken_ms is None
         self._expected = shape
         self.rebooted = False
         self.unreadable = ""
@@ -256,7 +263,19 @@ class Route:
             return Change.REBOOT, None, None
         if now_ms < started_ms + YOUNG_MS:
             return Change.FIRST_SIGHT, None, None
-        return Change.HUMAN, None, None
+        return (Change.OTHERS if self.others_write else Change.HUMAN), None, None
+
+    def take_over(self, now_ms: int) -> None:
+        """This instance writes from now on, but what the next read shows is the other's work."""
+        self.confirmed = False
+        self.others_write = True
+        self._taken_ms = now_ms
+        self.human_until_ms = None
+
+    def _end_take_over(self, read: RouteRead) -> None:
+        if self._taken_ms is not None and read.sent_ms >= self._taken_ms:
+            self._taken_ms = None
+            self.others_write = False
 
     def _marks_settled(self, result: StepResult, shape: Shape) -> bool:
         """Take note of an adoption or a release; False for any other step."""
@@ -316,6 +335,11 @@ class Route:
         """A new session: nothing is read on it yet, and what was refused may be tried again."""
         self.confirmed = False
         self._refusals.clear()
+
+    def row_disabled(self, row_id: str) -> bool:
+        """Whether the row of this id, as last read, is disabled."""
+        rows = self.own.ours if self.own is not None else ()
+        return any(row.disabled for row in rows if row.row_id == row_id)
 
     def retry_at_ms(self, planned: PlannedStep) -> int | None:
         """Return when a refused kind of step may be repeated; None: never (until a reconnect)."""

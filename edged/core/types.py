@@ -405,6 +405,8 @@ class VipConfig:
     adopt: bool = False
     restore_human_edits: bool = False
     check_gateway: str = "none"
+    uncounted: tuple[str, ...] = ()
+    """Gateways that were discovered and never UP yet: they do not count for the floor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -458,7 +460,7 @@ class CoreConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """Ask a gateway out; `source` is `person`, `kubernetes` or `configuration`."""
+    """Ask a gateway out; `source` is `person`, `kubernetes`, `pod` or `configuration`."""
 
     gateway: str
     source: str = "person"

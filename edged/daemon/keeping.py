@@ -47,7 +47,7 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
-        self._closed = False
+        self._closed = asyncio.Event()
         self.recent: deque[StoredEvent] = deque(maxlen=RECENT)
         self.last_change: StoredEvent | None = None
 
@@ -65,14 +65,16 @@ class Keeper:
 
     async def listen(self) -> AsyncIterator[StoredEvent]:
         """Yield events from now on until closed."""
-        if len(self._listeners) >= MAX_LISTENERS or self._closed:
+        if len(self._listeners) >= MAX_LISTENERS or self._closed.is_set():
             return
         listener = Listener()
         self._listeners.append(listener)
         try:
-            while not self._closed:
+            while True:
                 while listener.queue:
                     yield listener.queue.popleft()
+                if self._closed.is_set():
+                    return
                 listener.ready.clear()
                 await listener.ready.wait()
         finally:
@@ -80,7 +82,7 @@ class Keeper:
 
     def close(self) -> None:
         """End every stream."""
-        self._closed = True
+        self._closed.set()
         for listener in self._listeners:
             listener.ready.set()
 

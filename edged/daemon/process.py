@@ -22,7 +22,7 @@ from edged.config.load import Loaded, load
 from edged.config.types import Config
 from edged.core.errors import CommandRefused
 from edged.core.events import Event, event
-from edged.core.types import Decision, Drain, FrozenReason, GatewayState, Pause
+from edged.core.types import Drain, FrozenReason, Pause
 from edged.daemon.agent import Agent
 from edged.daemon.conversion import core_config
 from edged.daemon.keeping import Keeper, monotonic_at
@@ -36,9 +36,8 @@ from edged.system.sdnotify import Notifier, Watchdog, watchdog_ms
 from edged.web.control import ControlServer
 
 EXIT_FINE: Final = 0
-EXIT_ERROR: Final = 1
-EXIT_DEGRADED: Final = 3
-EXIT_CRITICAL: Final = 4
+LEVEL_EXITS: Final = {"fine": EXIT_FINE, "degraded": 3, "critical": 4}
+"""What `run --once` and `status --check` end with (design 11)."""
 ONCE_VERDICTS_MS: Final = 5_000
 ONCE_RECONCILE_MS: Final = 5_000
 LAST_STEP_S: Final = 1.5
@@ -95,7 +94,7 @@ class Process:
         try:
             self._started_event(once=once)
             self._take_over(persisted)
-            return await self._run_once() if once else await self._run_until_stopped(verbs)
+            return await self._run_once(verbs) if once else await self._run_until_stopped(verbs)
         finally:
             self.keeper.close()
             await store.close()
@@ -246,7 +245,7 @@ class Process:
 
     # --- one run
 
-    async def _run_once(self) -> int:
+    async def _run_once(self, verbs: Verbs) -> int:
         """Probe until every gateway has a verdict, reconcile once, say how things are."""
         async with asyncio.TaskGroup() as group:
             self.agent.start(group)
@@ -254,7 +253,7 @@ class Process:
             await self._within(ONCE_RECONCILE_MS, self._reconciled)
             self.agent.close()
             await self.agent.ended(LAST_STEP_S)
-        return exit_code(self.agent.decide(), self.agent)
+        return LEVEL_EXITS[str((await verbs.status())["level"])]
 
     async def _within(self, limit_ms: int, done: Callable[[], bool]) -> None:
         try:
@@ -324,20 +323,6 @@ class Process:
     def host(self) -> str:
         """Return this machine's name."""
         return socket.gethostname()
-
-
-def exit_code(decision: Decision, agent: Agent) -> int:
-    """Return 0, 3 or 4: fine, degraded, critical (design 11)."""
-    gateways = agent.engine.gateways(decision.now_ms)
-    passing = {gateway.name for gateway in gateways if gateway.passing}
-    own = {FrozenReason.OBSERVING, FrozenReason.PAUSED, FrozenReason.WARM_UP}
-    for route in decision.routes:
-        lost = not agent.engine.router_connected(route.router)
-        frozen = any(frozen.reason not in own for frozen in route.frozen)
-        if lost or frozen or len(passing & set(route.observed)) < route.min_healthy:
-            return EXIT_CRITICAL
-    fine = all(gateway.state is GatewayState.UP for gateway in gateways)
-    return EXIT_FINE if fine else EXIT_DEGRADED
 
 
 def run_daemon(*, config_path: Path | None, once: bool, environ: Mapping[str, str]) -> int:

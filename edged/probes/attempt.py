@@ -106,9 +106,7 @@ async def _wait_for(waiter: _Waiter, connection: Connection, deadline_ms: int) -
         async with asyncio.timeout(deadline_ms / 1_000):
             await waiter.over.wait()
     except TimeoutError:
-        connection.advance()  # an answer that has already arrived counts
-        if not waiter.over.is_set():
-            waiter.fault = Fault(reason=timeout_reason(connection.phase))
+        waiter.fault = Fault(reason=timeout_reason(connection.phase))
     finally:
         connection.close()
 

@@ -105,7 +105,7 @@ async def inspect(
         exchange=None,
         deadline_ms=deadline_ms,
     )
-    if tried.session is None or tried.session.der != der:
+    if tried.session is None:
         return None
     verified = await attempt(target, context=verifying, exchange=None, deadline_ms=deadline_ms)
     error = verify_error(verified.fault)

@@ -105,6 +105,9 @@ def socket_address(address: str, port: int) -> tuple[str, int] | tuple[str, int,
 def read_some(sock: ssl.SSLSocket) -> bytes:
     """Read what one TLS record brought; empty at the end of the stream.
 
+    No record is longer, and OpenSSL does not read ahead: what is left is in the kernel, where the
+    selector sees it.
+
     Raises:
         ssl.SSLWantReadError: nothing is there.
         OSError: the connection is broken.
@@ -295,8 +298,6 @@ class Connection:
         if not data:
             return Progress.CLOSED
         self._outgoing = self.exchange.receive(data)
-        while self.tls.pending() and not self.exchange.answered:
-            self._outgoing += self.exchange.receive(read_some(self.tls))
         if not self.exchange.answered:
             self._flush()
             return None

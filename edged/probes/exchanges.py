@@ -121,7 +121,7 @@ class FullExchange:
             self._connection.receive_data(data)
             event = self._connection.next_event()
             while isinstance(event, h11.InformationalResponse):
-                self._count_informational(event)
+                self._count_informational()
                 event = self._connection.next_event()
         except h11.RemoteProtocolError as error:
             raise InvalidAnswer(clean(str(error))) from error
@@ -132,12 +132,10 @@ class FullExchange:
             raise InvalidAnswer(f"an unexpected {type(event).__name__}")
         return b""
 
-    def _count_informational(self, event: h11.InformationalResponse) -> None:
+    def _count_informational(self) -> None:
         self._informational += 1
         if self._informational > MAX_INFORMATIONAL:
             raise InvalidAnswer("too many informational responses")
-        if event.status_code == 101:  # noqa: PLR2004 - Switching Protocols
-            raise InvalidAnswer("protocols switched unasked")
 
     def _limit_head(self) -> None:
         if self._received - len(self._connection.trailing_data[0]) > MAX_HEAD:

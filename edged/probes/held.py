@@ -20,8 +20,6 @@ from edged.probes.timers import Timers, on_grid
 
 MAX_UNANSWERED: Final = 32
 """PINGs in flight; beyond it a silent peer's send buffer would grow for nothing."""
-MAX_READS: Final = 8
-"""Records taken per wake-up; a heartbeat's answer is one."""
 CLOSED_BY_GATEWAY: Final = "closed by the gateway"
 
 
@@ -184,19 +182,16 @@ class Held:
 
     def _on_readable(self) -> None:
         try:
-            for _ in range(MAX_READS):
-                data = read_some(self._socket)
-                if not data:
-                    self._lose(CLOSED_BY_GATEWAY)
-                    return
-                self._take(data)
-                if not self.stands() or not self._socket.pending():
-                    return
-            self._leave()
+            data = read_some(self._socket)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError as error:
             self._lose(describe(error))
+            return
+        if data:
+            self._take(data)
+        else:
+            self._lose(CLOSED_BY_GATEWAY)
 
     def _take(self, data: bytes) -> None:
         pinging = self._pinging
@@ -236,9 +231,6 @@ class Held:
 
     def _lose(self, reason: str) -> None:
         if self._closed:
-            return
-        if self._pinging.goaway:
-            self._leave()
             return
         self._owner.on_lost(self, reason)
 

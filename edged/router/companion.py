@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from edged.core.errors import RouterError
-from edged.core.types import OpinionRequest, OpinionResult
+from edged.core.types import MAX_GATEWAYS, OpinionRequest, OpinionResult
 from edged.router import opinion
 from edged.router.bgp import BgpRead, read_sessions
 from edged.router.link import Link, Loss, RouterTiming
@@ -20,8 +20,8 @@ from edged.router.opinion import LEARN_EVERY_MS, PingMemory
 from edged.router.sentences import request
 from edged.router.session import RouterTarget, Session, TrapRefused
 
-OPINIONS_MAX: Final = 64
-"""Suspects that may wait for a ping; each takes a third of a second."""
+OPINIONS_MAX: Final = MAX_GATEWAYS
+"""Suspects that may wait for a ping: each once, and each takes a third of a second."""
 
 
 class CompanionSink(Protocol):

@@ -336,7 +336,7 @@ class RouterClient:
 
     async def read_now(self, vip: str, *, deadline_ms: int) -> RouteRead:
         """Read one VIP's rows now; the sink gets them, too."""
-        return await self._submit(lambda: self._read(self._vips[vip]), deadline_ms)
+        return await self._submit(lambda: self._read(self._vip(vip)), deadline_ms)
 
     async def answer_once(self, *, deadline_ms: int) -> tuple[int, int]:
         """Return when a small question left and when its answer came: a witness of our own line."""
@@ -409,7 +409,7 @@ class RouterClient:
             planned = self._sink.next_step(self.name, ready, now_ms) if ready else None
             if planned is not None:
                 assert planned.vip in ready, f"{planned.vip} was not read on this connection"
-                await self._write(planned)
+                await self._write(planned, self._vips[planned.vip])
             elif (unread := self._due_vip(now_ms, unread_only=True)) is not None:
                 await self._read_or_say_why_not(unread)
             elif self._jobs:
@@ -527,9 +527,8 @@ class RouterClient:
             vip.due_ms = self._link.now_ms() + self._interval_ms
             self._sink.read_refused(self.name, vip.config.name, error.message, self._link.now_ms())
 
-    async def _write(self, planned: PlannedStep) -> StepResult:
+    async def _write(self, planned: PlannedStep, vip: _Vip) -> StepResult:
         """Send one step for rows that were read, and have them read back next."""
-        vip = self._vips[planned.vip]
         rows, vip.rows, vip.due_ms = vip.rows or (), None, 0
         sent_ms = self._link.now_ms()
         outcome, refusal, message = StepOutcome.DONE, None, ""
@@ -557,11 +556,11 @@ class RouterClient:
         return result
 
     async def _perform(self, planned: PlannedStep) -> Performed:
-        vip = self._vips[planned.vip]
+        vip = self._vip(planned.vip)
         if vip.unsupported:
             self._dialect.check_vip(vip.config)
         await self._read(vip)
-        result = await self._write(planned)
+        result = await self._write(planned, vip)
         if result.outcome is StepOutcome.UNCERTAIN:
             return Performed(result=result, read=None)
         try:
@@ -570,6 +569,11 @@ class RouterClient:
             return Performed(result=result, read=None)
 
     # --- people's requests ---
+
+    def _vip(self, name: str) -> _Vip:
+        if name not in self._vips:
+            raise RouterUnreachable(f"{self.name}: vip {name} is not kept on this router")
+        return self._vips[name]
 
     async def _submit(self, work: Callable[[], Awaitable[T]], deadline_ms: int) -> T:
         """Queue work for the loop and wait for it; once begun it is waited for to its end."""

@@ -121,6 +121,9 @@ class WatchedBench(Bench):
             applied=applied and outcome is StepOutcome.UNCERTAIN or outcome is StepOutcome.DONE,
             refusal=refusal if outcome is StepOutcome.REFUSED else None,
         )
+        if outcome is StepOutcome.UNCERTAIN:
+            self.disconnect()
+            self._later(1_000, self.connect)
 
     def watch(self, planned: PlannedStep) -> None:
         """Hold a step against the very rows that it is for."""

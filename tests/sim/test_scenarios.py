@@ -44,10 +44,13 @@ def quiet(
     restore: bool = False,
     min_healthy: int | None = None,
     members: tuple[str, ...] | None = None,
+    own_host: frozenset[str] = frozenset(),
     seed: int = 1,
 ) -> World:
     """Return a world in which nothing has happened for a quarter of a minute."""
-    config = make_config(count, timing=timing, restore=restore, min_healthy=min_healthy)
+    config = make_config(
+        count, timing=timing, restore=restore, min_healthy=min_healthy, own_host=own_host
+    )
     world = World(config, shape=shape, opinion=opinion, members=members, seed=seed)
     world.run_for(15_000)
     if members is None:
@@ -110,6 +113,16 @@ def test_without_heartbeats_the_routine_probe_finds_a_silent_node() -> None:
     assert world.run_until(gone(world, "n2"), 3_000) <= 1_600
 
 
+def test_a_hung_envoy_without_heartbeats_gets_its_witness_in_the_first_burst() -> None:
+    """The probes after a failed routine one keep a gap in which a witness can answer."""
+    world = quiet(timing=NO_BEATS)
+    world.set_mode("n2", Mode.HUNG)
+    assert world.run_until(gone(world, "n2"), 3_000) <= 1_650
+    fell = list(world.told("check.fell", gateway="n2"))
+    assert len(fell) == 1
+    assert fell[0].get("witness") in {"n1", "n3"}
+
+
 def test_broken_tls_leaves_after_four_failures() -> None:
     world = quiet()
     world.set_mode("n2", Mode.TLS_BROKEN)
@@ -155,6 +168,19 @@ def test_two_of_three_rolling_each_leave_and_come_back(shape: RouteShape) -> Non
         world.run_for(4_000)
     world.run_until(inside(world, "n1", "n2", "n3"), 60_000)
     assert world.writes() <= 4
+
+
+@pytest.mark.parametrize("mode", [Mode.KILLED, Mode.SILENT, Mode.HUNG])
+@pytest.mark.parametrize("heartbeat", [False, True])
+def test_an_outage_of_all_is_not_answered_by_a_flood(mode: Mode, *, heartbeat: bool) -> None:
+    """Every 250 ms a burst of at most eight probes, and a few questions to possible witnesses."""
+    world = quiet(16, timing=None if heartbeat else NO_BEATS)
+    for name in world.gateways:
+        world.set_mode(name, mode)
+    world.run_for(5_000)
+    started = world.probes_started
+    world.run_for(5_000)
+    assert (world.probes_started - started) / 16 / 5 < 60
 
 
 @BOTH
@@ -212,7 +238,7 @@ def test_two_of_three_lose_power_and_the_router_confirms() -> None:
     assert world.members() == ("n1",)
 
 
-@pytest.mark.parametrize("length_ms", [700, 5_000, 60_000, 600_000])
+@pytest.mark.parametrize("length_ms", [700, 5_000, 60_000])
 @pytest.mark.parametrize("with_router", [False, True])
 @pytest.mark.parametrize("heartbeat", [False, True])
 @pytest.mark.parametrize("seed", range(3))
@@ -231,6 +257,26 @@ def test_our_own_switch_reboots_and_nobody_leaves(
     world.run_for(60_000)
     assert world.writes() == 0
     assert world.engine.settled
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("heartbeat", [False, True])
+def test_a_gateway_on_our_own_host_is_no_witness(count: int, *, heartbeat: bool) -> None:
+    world = quiet(count, timing=None if heartbeat else NO_BEATS, own_host=frozenset({"n1"}))
+    for length_ms in (900, 4_000, 30_000):
+        world.pull_cable(with_router=True)
+        world.run_for(length_ms)
+        world.plug_cable(arp_spread_ms=1_000 if length_ms > 1_000 else 0)
+        world.run_for(20_000)
+    assert world.writes() == 0
+    assert world.engine.settled
+
+
+def test_where_only_our_own_host_could_be_witness_the_router_is_one() -> None:
+    world = quiet(2, own_host=frozenset({"n1"}))
+    world.set_mode("n2", Mode.KILLED)
+    assert world.run_until(gone(world, "n2"), 3_000) <= 600
+    assert next(world.told("check.fell", gateway="n2")).get("witness") == "hex"
 
 
 @pytest.mark.parametrize("link_error", [False, True])
@@ -366,7 +412,7 @@ def test_below_the_floor_a_gateway_in_hold_down_enters_at_once() -> None:
 def test_a_crash_loop_is_let_in_rarely() -> None:
     world = quiet()
     begin_ms = world.now_ms
-    while world.now_ms < begin_ms + 3_600_000:
+    while world.now_ms < begin_ms + 2_400_000:
         world.run_until(inside(world, "n2"), 600_000)
         world.run_for(1_000)
         world.set_mode("n2", Mode.KILLED)
@@ -374,9 +420,9 @@ def test_a_crash_loop_is_let_in_rarely() -> None:
         world.set_mode("n2", Mode.SERVING)
     added = [at_ms - begin_ms for at_ms, name in world.added if name == "n2"]
     assert sum(at_ms < 600_000 for at_ms in added) <= 7
-    last_hour = [at_ms for at_ms in added if at_ms > 1_800_000]
-    gaps = [late - early for early, late in itertools.pairwise(last_hour)]
-    assert min(gaps) > 120_000
+    later = [at_ms for at_ms in added if at_ms > 600_000]
+    gaps = [late - early for early, late in itertools.pairwise(later)]
+    assert min(gaps) > 240_000
     assert any(world.told("gateway.flapping"))
 
 
@@ -779,6 +825,20 @@ def test_a_hand_over_to_a_bgp_route_without_a_session_is_refused() -> None:
     down = BgpSessions(router="hex", established=dict.fromkeys(world.gateways, False))
     world.engine.observe_bgp("hex", down, world.now_ms)
     assert not world.try_command(HandOver(vip=VIP, to_bgp=True))
+
+
+@BOTH
+def test_a_restart_while_bgp_serves_changes_nothing(shape: RouteShape) -> None:
+    world = quiet(shape=shape)
+    world.command(HandOver(vip=VIP, to_bgp=True))
+    world.run_until(lambda: world.members() == (), 100)
+    world.run_for(1_000)
+    writes = world.writes()
+    world.restart(away_ms=1_000)
+    world.run_for(30_000)
+    assert world.writes() == writes
+    world.command(HandOver(vip=VIP, to_bgp=False))
+    world.run_until(lambda: world.members() == ("n1", "n2", "n3"), 3_000)
 
 
 def test_a_hand_over_without_a_bgp_route_is_refused() -> None:

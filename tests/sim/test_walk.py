@@ -21,6 +21,7 @@ import pytest
 
 from edged.core.types import (
     Drain,
+    GatewayState,
     HoldDown,
     Pause,
     ProbeTiming,
@@ -82,6 +83,7 @@ class Walk:
             hold_down=HOLD,
             routers=("hex",) if dice.random() < 0.85 else ("hex", "rex"),
             jitter=tuple(dice.randint(-50, 50) for _ in range(11)),
+            bgp_down_for_ms=dice.choice((8_000, 20_000)),
         )
         self.names = [gateway.name for gateway in config.gateways]
         outside = {n for n in self.names if dice.random() < 0.1} - {dice.choice(self.names)}
@@ -92,6 +94,7 @@ class Walk:
             members=tuple(n for n in self.names if n not in outside),
             opinion=dice.choice(list(OpinionPolicy)),
             loss=0.001 if self.lossy else 0.0,
+            bgp=dice.random() < 0.5,
         )
         self.calm_ms: dict[str, int] = {}
         self.story: list[str] = []
@@ -194,6 +197,7 @@ class Walk:
             (1, lambda: self._recheck(name)),
             (1, self._trouble),
             (1, self._pause),
+            (2, lambda: self._agent(name)),
         ]
         if self.people:
             choices.append((3, lambda: self._edit(name)))
@@ -232,12 +236,18 @@ class Walk:
     def _cable(self) -> None:
         with_router = self.dice.random() < 0.5
         length_ms = self.dice.choice((80, 250, 600, 2_000, 7_000, 25_000))
+        link_error = self.dice.random() < 0.2
+        # What no probe has seen go cannot be told from one silent node when it comes back in parts:
+        # an outage that shows as errors of our own kernel, or without heartbeats a short one.
+        beats = self.world.config.checks[0].timing.heartbeat
+        seen = not link_error and (beats or length_ms > 1_300)
+        spread_ms = self.dice.choice((0, 300, 1_000)) if seen else 0
         self._tell(f"our cable out for {length_ms} ms, router too: {with_router}")
-        self.world.pull_cable(with_router=with_router, link_error=self.dice.random() < 0.2)
+        self.world.pull_cable(with_router=with_router, link_error=link_error)
         self.world.run_for(length_ms)
         if self.dice.random() < 0.3:
             self._mode(self.dice.choice(self.names), self.dice.choice(FAULTS))
-        self.world.plug_cable(arp_spread_ms=self.dice.choice((0, 300, 1_000)))
+        self.world.plug_cable(arp_spread_ms=spread_ms)
 
     def _drain(self, name: str) -> None:
         force = self.dice.random() < 0.3
@@ -294,6 +304,11 @@ class Walk:
         self.world.local_errors = not self.world.local_errors
         self._tell(f"local errors: {self.world.local_errors}")
 
+    def _agent(self, name: str) -> None:
+        runs = self.dice.random() < 0.4
+        self._tell(f"{name}'s BGP speaker {'runs' if runs else 'stops'}")
+        self.world.set_agent(name, runs=runs)
+
     def _pause(self) -> None:
         until_ms = self.world.now_ms + self.dice.choice((500, 5_000))
         self._tell("paused for a while")
@@ -335,8 +350,9 @@ class Walk:
             router.latency_ms = min(router.latency_ms, 80)
             # What was refused for rights is tried again, and nobody waits for a long back-off.
             world.break_session(router.name)
-        for gateway in world.gateways.values():
+        for name, gateway in world.gateways.items():
             gateway.loss = 0.0
+            world.set_agent(name, runs=True)
         # No gateway sits on the edge of a deadline: it is well, or it is not.
         for name, gateway in world.gateways.items():
             if gateway.slow_ms in {60, 160}:
@@ -390,7 +406,8 @@ class Walk:
         return any(drain.gateway == name for drain in self.world.engine.drains)
 
     def _may_be_kept(self, name: str) -> bool:
-        return self._drained(name) or self.world.gateways[name].mode is Mode.SERVER_ERROR
+        states = {s.name: s.state for s in self.world.engine.gateways(self.world.now_ms)}
+        return self._drained(name) or states[name] is GatewayState.DEGRADED
 
     def _check_kept(self, router: str, name: str, reason: str | None) -> None:
         """S3: say whether a dead member may still be there, from what is true of the world."""

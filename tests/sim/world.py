@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from edged.core.bgp import BgpSessions
 from edged.core.engine import Engine
 from edged.core.errors import CommandRefused
 from edged.core.events import Event, Scalar
@@ -66,6 +67,8 @@ SYN_RETRY_MS: Final = 1_000
 DATA_RETRY_MS: Final = 200
 ARP_FAILS_MS: Final = 3_000
 """After this long without an ARP answer the kernel says that the host is unreachable."""
+BGP_POLL_MS: Final = 5_000
+BGP_HOLD_MS: Final = 9_000
 KILL_NOTICED_MS: Final = 7
 """From the kill to the reset of the held connection (measured on Linux)."""
 COMMAND_MS: Final = 1_000
@@ -126,6 +129,10 @@ class SimGateway:
     cut: bool = False
     loss: float = 0.0
     rtt_ms: int = 1
+    own_host: bool = False
+    agent: bool = True
+    bgp_up: bool = True
+    bgp_plans: int = 0
     arp_back_ms: int = 0
     served_since_ms: int = 0
     changed_ms: int = 0
@@ -204,6 +211,7 @@ def make_config(
     hold_down: HoldDown | None = None,
     own_host: frozenset[str] = frozenset(),
     jitter: tuple[int, ...] = (-40, 10, 30, -15, 50, -25, 5),
+    bgp_down_for_ms: int = 300_000,
 ) -> CoreConfig:
     """Build a configuration with `count` gateways n1, n2 ... of one VIP."""
     names = tuple(f"n{index + 1}" for index in range(count))
@@ -236,6 +244,7 @@ def make_config(
         routers=routers,
         hold_down=hold_down or HoldDown(),
         jitter_permille=jitter,
+        bgp_down_for_ms=bgp_down_for_ms,
     )
 
 
@@ -251,6 +260,7 @@ class World:
         members: tuple[str, ...] | None = None,
         opinion: OpinionPolicy = OpinionPolicy.HONEST,
         loss: float = 0.0,
+        bgp: bool = True,
     ) -> None:
         self.config = config
         self.seed = seed
@@ -261,6 +271,7 @@ class World:
         self.local_errors = False
         self.strict = True
         self.own_trouble_ms = 0
+        self.probes_started = 0
         self.events: list[Event] = []
         self.turns = 0
         self.removed: list[tuple[int, str]] = []
@@ -271,6 +282,7 @@ class World:
                 address=gateway.address,
                 loss=loss,
                 rtt_ms=self.dice.randint(0, 1),
+                own_host=gateway.own_host,
             )
             for gateway in config.gateways
         }
@@ -305,6 +317,8 @@ class World:
         self._turn()
         for router in self.routers.values():
             self.at(self.dice.randint(5, 40), self._connector(router))
+            if bgp:
+                self.at(self.dice.randint(50, BGP_POLL_MS), self._bgp_poller(router))
 
     def _lay_out(self, router: SimRouter, inside: tuple[str, ...]) -> None:
         hops = [gateway.next_hop for gateway in self.config.gateways]
@@ -312,7 +326,7 @@ class World:
         router.rows.append(
             RouteRow(
                 row_id="*F0",
-                next_hops=("10.9.9.9",),
+                next_hops=(hops[0],),
                 static=False,
                 bgp=True,
                 distance=20,
@@ -574,6 +588,7 @@ class World:
 
             self.at(self.dice.randint(1, 500), reset)
         self._plan_beats(gateway)
+        self._plan_session(gateway)
 
     def set_slow(self, name: str, slow_ms: int) -> None:
         """Let a gateway take `slow_ms` longer for each answer."""
@@ -621,12 +636,11 @@ class World:
         return lambda: self._plan_beats(gateway)
 
     def _reaches(self, gateway: SimGateway) -> bool:
-        return (
-            not self.cable_out
-            and not gateway.cut
-            and gateway.mode is not Mode.SILENT
-            and self.now_ms >= gateway.arp_back_ms
-        )
+        if gateway.cut or gateway.mode is Mode.SILENT:
+            return False
+        if gateway.own_host:
+            return True
+        return not self.cable_out and self.now_ms >= gateway.arp_back_ms
 
     def _lost(self, gateway: SimGateway, packets: int) -> bool:
         if gateway.loss == 0.0:
@@ -734,9 +748,10 @@ class World:
             deadline_ms=self.now_ms + request.deadline_ms - request.start_ms,
         )
         self._probes[request.probe_id] = probe
+        self.probes_started += 1
         self._fact(lambda: self.engine.observe_probe_started(request.probe_id, self.now_ms))
         gateway = self.gateways[request.gateway]
-        if self.local_errors or (self.cable_out and self.link_error):
+        if self.local_errors or (self.cable_out and self.link_error and not gateway.own_host):
             self._finish(probe, ProbeOutcome.INCONCLUSIVE, ProbeReason.LOCAL_ERROR)
             return
         self._expire_at(probe)
@@ -1179,6 +1194,38 @@ class World:
             router = self.routers[name]
             if router.connected and not router.busy:
                 self._read(router)
+
+    # --- BGP ------------------------------------------------------------------------------------
+
+    def _bgp_poller(self, router: SimRouter) -> Callable[[], None]:
+        def poll() -> None:
+            self.at(BGP_POLL_MS, poll)
+            if not router.connected or not router.reachable or self._stalled:
+                return
+            up = {gateway.name: gateway.bgp_up for gateway in self.gateways.values()}
+            sessions = BgpSessions(router=router.name, established=up)
+            self._fact(lambda: self.engine.observe_bgp(router.name, sessions, self.now_ms))
+
+        return poll
+
+    def set_agent(self, name: str, *, runs: bool) -> None:
+        """Stop or start a node's BGP speaker; its Envoy goes on."""
+        self.gateways[name].agent = runs
+        self._plan_session(self.gateways[name])
+
+    def _plan_session(self, gateway: SimGateway) -> None:
+        """Let a session follow its speaker: lost after the hold time, back some seconds later."""
+        gateway.bgp_plans += 1
+        plan = gateway.bgp_plans
+        up = gateway.agent and gateway.mode is not Mode.SILENT
+        if up == gateway.bgp_up:
+            return
+
+        def settle() -> None:
+            if gateway.bgp_plans == plan:
+                gateway.bgp_up = up
+
+        self.at(self.dice.randint(2_000, 12_000) if up else BGP_HOLD_MS, settle)
 
     # --- what people do at the router -----------------------------------------------------------
 

@@ -485,8 +485,9 @@ class Bench:
             planned = self.engine.next_step(ROUTER, self.now_ms)
             if planned is not None:
                 self.step(planned)
-                self.read()
                 busy = True
+                if self.engine.router_connected(ROUTER):
+                    self.read()
         return busy
 
     def _opine(self, name: str, asked_ms: int) -> Callable[[], None]:

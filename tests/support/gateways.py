@@ -263,6 +263,7 @@ class Conductor:
         self.speaking = threading.Event()
         self.speaking.set()
         self.pings = 0
+        self.acknowledged = 0
         self._said_goaway = False
         self._resetting = False
         self._sockets: list[ssl.SSLSocket] = []
@@ -282,6 +283,9 @@ class Conductor:
                 reset(tls)
                 return
             events = connection.receive_data(data)
+            self.acknowledged += sum(
+                isinstance(event, h2.events.SettingsAcknowledged) for event in events
+            )
             self.pings += sum(isinstance(event, h2.events.PingReceived) for event in events)
             assert self.speaking.wait(JOIN_WITHIN_S)
             tls.sendall(connection.data_to_send())

@@ -34,9 +34,10 @@ QUICK = RouterTiming(
     retry_ms_while_wanted=10,
     login_retry_ms=5,
     login_retry_ms_max=20,
-    command_deadline_ms=40,
-    open_deadline_ms=300,
+    open_deadline_ms=2_000,
 )
+HASTY = replace(QUICK, command_deadline_ms=40)
+"""For routers that hang; on a busy machine also a healthy one may be given up, once."""
 
 Said = RouterFacts | RouteRead | StepResult | BgpRead | OpinionResult | tuple[str, ...]
 

@@ -58,7 +58,7 @@ complete -c edged -f
 
 complete -c edged -n _shtab_edged_using -s h -l help -d 'show this help message and exit'
 complete -c edged -n _shtab_edged_using -l version -d 'print the version'
-complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a status -d 'gateways, route, routers, what changed last and what happens next'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a status -d 'gateways, route, routers, the last change and the next'
 complete -c edged -n '_shtab_edged_using status' -s h -l help -d 'show this help message and exit'
 complete -c edged -n '_shtab_edged_using status' -l watch -d 'draw it again every second'
 complete -c edged -n '_shtab_edged_using status' -l check -d 'exit 0 fine, 3 degraded, 4 critical, 5 no daemon'

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -303,6 +304,50 @@ async def test_a_gateway_that_closes_on_the_preface_is_learnt() -> None:
     closed = ProbeReason.HTTP_CLOSED
     assert reasons == [closed, None, closed, None, None]
     assert told(it) == ["heartbeat_unavailable"]
+
+
+async def test_a_close_after_the_greeting_is_no_refusal_of_http2() -> None:
+    """It speaks HTTP/2 and dies on each PING: that is a fault, and stays one."""
+
+    def script(tls: socket.socket) -> None:
+        greeting = frame(SETTINGS)
+        data = tls.recv(4_096)
+        tls.sendall(greeting if data.startswith(PREFACE) else b"HTTP/1.1 404 x\r\n\r\n")
+
+    with StandIn(over_tls(script)) as gateway:
+        async with bench(target_at(gateway.port)) as it:
+            results = [await it.probe(depth) for depth in (LIGHT, FULL, LIGHT, FULL, LIGHT)]
+
+    closed = ProbeReason.HTTP_CLOSED
+    assert [result.reason for result in results] == [closed, None, closed, None, closed]
+    assert told(it) == []
+
+
+async def test_a_light_pass_forgets_earlier_closes() -> None:
+    """Two restarts of Envoy, days apart, do not make it a gateway without HTTP/2."""
+    closing = [True, False, True]
+
+    def script(tls: ssl.SSLSocket) -> None:
+        data = tls.recv(4_096)
+        if not data.startswith(PREFACE):
+            tls.sendall(b"HTTP/1.1 404 Not Found\r\n\r\n")
+        elif not closing.pop(0):
+            http2(tls, data)
+
+    with StandIn(over_tls(script)) as gateway:
+        async with bench(target_at(gateway.port, timing=NO_HEARTBEAT)) as it:
+            results = [await it.probe(depth) for depth in (LIGHT, LIGHT, LIGHT, FULL)]
+
+    closed = ProbeReason.HTTP_CLOSED
+    assert [result.reason for result in results] == [closed, None, closed, None]
+    assert "heartbeat_unavailable" not in told(it)
+
+
+async def test_our_acknowledgement_follows_the_answer() -> None:
+    """Envoy may take a peer that never acknowledges its SETTINGS for a broken one."""
+    conductor = Conductor()
+    async with holding(conductor, heartbeat=False):
+        await eventually(lambda: conductor.acknowledged == 1)
 
 
 async def test_a_dying_gateway_is_not_taken_for_one_without_http2() -> None:

@@ -15,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from edged.core.types import ProbeDepth, ProbeOutcome, ProbeReason, ProbeTiming
-from edged.probes.runner import MAX_HANDSHAKES, MAX_PROBES_PER_CHECK
+from edged.probes.runner import (
+    LOOK_GRACE_MS,
+    MAX_HANDSHAKES,
+    MAX_LOST_MS,
+    MAX_PROBES_PER_CHECK,
+    MAX_QUEUED_MS,
+)
+from edged.system import clock
 from tests.support.certificates import pair
 from tests.support.gateways import (
     PREFACE,
@@ -189,6 +196,13 @@ def test_no_free_descriptor_is_our_own_trouble() -> None:
     assert finished.stdout.startswith("inconclusive local_error EMFILE"), finished.stderr
 
 
+async def test_probes_that_are_over_do_not_count() -> None:
+    async with bench(target_at(refused_port())) as it:
+        reasons = {(await it.probe(FULL)).reason for _ in range(2 * MAX_PROBES_PER_CHECK)}
+
+    assert reasons == {ProbeReason.REFUSED}
+
+
 # --- ends ---------------------------------------------------------------------------------------
 
 
@@ -248,14 +262,14 @@ async def test_a_probe_ends_by_a_reset_and_nothing_stays_in_time_wait() -> None:
         select.select([tls], [], [], 2)
         ends.append(tls.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
-    with StandIn(over_tls(script)) as gateway:
-        async with bench(target_at(gateway.port)) as it:
+    with StandIn(over_tls(script), address="127.0.21.7") as gateway:
+        async with bench(target_at(gateway.port, address=gateway.address)) as it:
             await it.probe(FULL)
             gateway.close()
 
     assert ends == [errno.ECONNRESET]
     states = Path("/proc/net/tcp").read_text().splitlines()
-    place = f":{gateway.port:04X}"
+    place = f"0715007F:{gateway.port:04X}"
     assert not [line for line in states if place in line and line.split()[3] == "06"]
 
 
@@ -290,6 +304,7 @@ async def test_new_numbers_keep_the_held_connection() -> None:
             it.runner.reconfigure({CHECK: target_at(gateway.port, timing=CALM)})
 
             assert it.runner.holds(CHECK)
+            assert it.runner._held[CHECK][1].timing == CALM
             assert gateway.accepted == 1
     assert "held_goaway" not in it.sink.names()
 
@@ -348,6 +363,41 @@ async def test_a_few_hung_gateways_do_not_keep_a_healthy_one_waiting() -> None:
     assert result.finished_ms - result.started_ms < 500
 
 
+async def test_too_long_in_our_own_queue_is_a_stall_of_ours() -> None:
+    with StandIn(hang) as hung:
+        checks = {f"hung{number}": target_at(hung.port) for number in range(MAX_HANDSHAKES)}
+        async with bench(target_at(hung.port), **checks) as it:
+            for check in checks:
+                it.start(FULL, check=check, length_ms=2_000)
+            await it.sink.hears("probe_connected", times=len(checks))
+            probe_id = it.start(FULL)
+            await it.sink.hears("probe_connected", times=len(checks) + 1)
+            probe = it.runner._probes[probe_id]
+            assert probe.queued_ms is not None
+            it.runner.watch(probe, probe.queued_ms + MAX_QUEUED_MS - 1)
+            assert it.sink.results == []
+            it.runner.watch(probe, probe.queued_ms + MAX_QUEUED_MS)
+            (result,) = it.sink.results
+
+    assert (result.outcome, result.reason) == (ProbeOutcome.INCONCLUSIVE, ProbeReason.STALLED)
+
+
+async def test_a_stall_in_our_own_queue_does_not_excuse_the_gateway() -> None:
+    with StandIn(hang) as hung:
+        checks = {f"hung{number}": target_at(hung.port) for number in range(MAX_HANDSHAKES)}
+        async with bench(target_at(hung.port), **checks) as it:
+            for check in checks:
+                it.start(FULL, check=check, length_ms=2_000)
+            await it.sink.hears("probe_connected", times=len(checks))
+            probe_id = it.start(FULL, length_ms=30)
+            await it.sink.hears("probe_connected", times=len(checks) + 1)
+            assert it.runner._probes[probe_id].queued_ms is not None
+            stall(50)
+            result = await it.result(probe_id)
+
+    assert (result.outcome, result.reason) == (ProbeOutcome.FAILED, ProbeReason.TLS_TIMEOUT)
+
+
 # --- stalls -------------------------------------------------------------------------------------
 
 
@@ -390,6 +440,39 @@ async def test_a_probe_that_was_mostly_our_own_stall_is_inconclusive() -> None:
             result = await it.result(probe_id)
 
     assert (result.outcome, result.reason) == (ProbeOutcome.INCONCLUSIVE, ProbeReason.STALLED)
+
+
+async def test_a_very_long_stall_ends_what_was_under_way() -> None:
+    with StandIn(hang) as gateway:
+        async with bench(target_at(gateway.port)) as it:
+            it.start(FULL, length_ms=500)
+            await it.sink.hears("probe_connected")
+            it.runner.timers.stalled_ms += 500 + MAX_LOST_MS
+            it.runner._on_stall(500 + MAX_LOST_MS, clock.monotonic_ms())
+            assert it.sink.results == []
+            it.runner.timers.stalled_ms += 1
+            it.runner._on_stall(1, clock.monotonic_ms())
+            (result,) = it.sink.results
+
+    assert (result.outcome, result.reason) == (ProbeOutcome.INCONCLUSIVE, ProbeReason.STALLED)
+
+
+async def test_the_last_look_gives_what_it_finds_time_for_one_more_answer() -> None:
+    """The SYN-ACK is in the kernel; nobody has looked."""
+    with StandIn(over_tls(auto())) as gateway:
+        async with bench(target_at(gateway.port)) as it:
+            await it.probe(FULL)
+            probe_id = it.start(FULL, length_ms=1_000)
+            probe = it.runner._probes[probe_id]
+            select.select([], [probe.connection._fd], [], 1)  # type: ignore[union-attr] # it has one
+            probe.deadline_ms = probe.started_lived_ms
+            again_ms = it.runner.watch(probe, probe.deadline_ms)
+            assert again_ms is not None
+            assert probe.deadline_ms == probe.started_lived_ms + LOOK_GRACE_MS
+            probe.deadline_ms += 1_000
+            result = await it.result(probe_id)
+
+    assert result.outcome is ProbeOutcome.PASSED
 
 
 async def test_an_answer_that_arrived_during_a_stall_counts() -> None:

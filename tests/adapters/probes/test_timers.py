@@ -1,7 +1,6 @@
 """Deadlines in a time that stands still while we are stalled: virtual time, no socket."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -10,47 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edged.probes.timers import GRID_MS, STALL_LEAST_MS, WATCH_MS, Timers, on_grid
-
-
-class FakeHandle:
-    """A timer that can be cancelled."""
-
-    def __init__(self, when_ms: int, call: Callable[[], None]) -> None:
-        self.when_ms = when_ms
-        self.call = call
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class FakeLoop:
-    """A loop with one clock, which only `run_until` and `stall` move."""
-
-    def __init__(self) -> None:
-        self.now_ms = 1_000
-        self.handles: list[FakeHandle] = []
-
-    def call_at(self, when: float, call: Callable[[], None]) -> FakeHandle:
-        handle = FakeHandle(round(when * 1_000), call)
-        self.handles.append(handle)
-        return handle
-
-    def run_until(self, end_ms: int) -> None:
-        """Fire each timer exactly when it is due."""
-        while True:
-            self.handles = [handle for handle in self.handles if not handle.cancelled]
-            due = min(self.handles, key=lambda handle: handle.when_ms, default=None)
-            if due is None or due.when_ms > end_ms:
-                break
-            self.now_ms = max(self.now_ms, due.when_ms)
-            self.handles.remove(due)
-            due.call()
-        self.now_ms = max(self.now_ms, end_ms)
-
-    def stall(self, length_ms: int) -> None:
-        """Be late: the clock goes on, and no timer fires."""
-        self.now_ms += length_ms
+from tests.support.virtual_loop import FakeLoop
 
 
 @dataclass

@@ -9,11 +9,11 @@ from edged.core.types import Opinion, OpinionRequest, OpinionResult
 from edged.router.bgp import BgpRead
 from edged.router.companion import OPINIONS_MAX
 from edged.simulator import BgpState, User
-from tests.support.router_rig import ALL, NODES, QUICK, Rig, rig, until
+from tests.support.router_rig import ALL, HASTY, NODES, QUICK, Rig, rig, until
 from tests.support.sessions import PASSWORD
 
 both_dialects = pytest.mark.parametrize("version", ["6.49.10", "7.20.8"])
-OFTEN = replace(QUICK, bgp_interval_ms=10, command_deadline_ms=200)
+OFTEN = replace(QUICK, bgp_interval_ms=10)
 PING = {"6.49.10": "/ping", "7.20.8": "/tool/ping"}
 
 
@@ -178,12 +178,13 @@ async def test_a_router_that_refuses_us_hears_of_it_from_one_session_only() -> N
 
 
 async def test_the_second_session_waits_until_the_first_knows_what_router_this_is() -> None:
-    async with rig(companion=True) as run:
+    async with rig(companion=True, timing=HASTY) as run:
         await until(lambda: bgp_reads(run))
         run.server.faults.hang(command="/system/resource")
         run.server.drop_connections()
         await until(lambda: run.sink.words("lost"))
         await until(lambda: run.router.counters.logins == 3)
+        run.client.companion.wake()
         await asyncio.sleep(0.02)  # the route session hangs in its first question
         assert run.router.counters.logins == 3
         await until(lambda: run.server.session_count == 2)

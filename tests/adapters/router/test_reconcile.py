@@ -30,6 +30,7 @@ from edged.simulator import server as simulator
 from tests.support.router_rig import (
     ALL,
     COMMENT,
+    HASTY,
     NODES,
     NODES_V6,
     QUICK,
@@ -111,7 +112,7 @@ async def test_reads_back_off_while_the_router_is_busy() -> None:
 
 
 async def test_a_slow_answer_backs_reads_off() -> None:
-    async with rig(timing=replace(QUICK, command_deadline_ms=400)) as run:
+    async with rig() as run:
         run.server.faults.delay(0.12, command=ROUTE_PRINT)
         await run.client.read_now("web", deadline_ms=500)
         assert run.client.status().reads_backed_off
@@ -223,7 +224,7 @@ async def test_foreign_rows_are_never_touched(version: str) -> None:
         for wanted in (("node1",), ALL, ("node2", "node3"), ("node3",)):
             run.sink.wanted["web"] = wanted
             run.client.wake()
-            await asyncio.sleep(0.01)
+            await until(lambda: run.sink._step("web", run.sink.wanted["web"]) is None)
         assert len(run.written) >= 4
         touched = {row[".id"] for record in run.written for row in record.before}
         assert touched.isdisjoint(strangers)
@@ -333,7 +334,8 @@ async def test_a_refusal_says_what_kind_it_is(text: str, refusal: Refusal) -> No
 async def test_after_an_uncertain_step_a_read_comes_first_and_the_end_is_right(
     version: str, fault: str
 ) -> None:
-    async with rig(version) as run:
+    timing = HASTY if fault.startswith("hang") else QUICK
+    async with rig(version, timing=timing) as run:
         if fault == "hang_applied":
             run.server.faults.hang(command=ROUTE_SET, applied=True)
         else:
@@ -355,7 +357,7 @@ def _kind(one: object) -> str:
 
 @pytest.mark.parametrize("fault", ["cut_before", "cut_mid_reply", "hang", "garbage", "flood"])
 async def test_a_read_that_fails_costs_a_connection_and_nothing_else(fault: str) -> None:
-    async with rig() as run:
+    async with rig(timing=HASTY if fault == "hang" else QUICK) as run:
         getattr(run.server.faults, fault)(command=ROUTE_PRINT)
         run.client.wake(read=True)
         await until(lambda: len(run.sink.words("up")) == 2)
@@ -365,7 +367,7 @@ async def test_a_read_that_fails_costs_a_connection_and_nothing_else(fault: str)
 
 
 async def test_a_time_out_doubles_the_deadline_and_shows_it() -> None:
-    async with rig() as run:
+    async with rig(timing=HASTY) as run:
         run.server.faults.hang(command=ROUTE_PRINT)
         run.client.wake(read=True)
         await until(lambda: run.client.status().command_deadline_ms == 80)
@@ -533,7 +535,8 @@ async def test_a_vip_that_6_cannot_serve_is_refused_and_the_others_go_on() -> No
 
 @pytest.mark.parametrize("fault", ["refuse", "hang", "garbage"])
 async def test_a_vip_whose_rows_cannot_be_read_does_not_block_the_others(fault: str) -> None:
-    async with rig("7.20.8", sink=two_vips()) as run:
+    timing = HASTY if fault == "hang" else QUICK
+    async with rig("7.20.8", sink=two_vips(), timing=timing) as run:
         arguments = ("not enough permissions (9)",) if fault == "refuse" else ()
         getattr(run.server.faults, fault)(*arguments, command="/ipv6/route", times=None)
         run.client.wake(read=True)
@@ -545,7 +548,7 @@ async def test_a_vip_whose_rows_cannot_be_read_does_not_block_the_others(fault: 
 async def test_a_vip_that_costs_us_the_connection_is_read_last_and_then_later() -> None:
     sink = two_vips()
     sink.write_wanted = lambda _: True  # type: ignore[method-assign]  # hurry the reconnects
-    slow = replace(QUICK, retry_ms=500, retry_ms_while_wanted=5)
+    slow = replace(HASTY, retry_ms=500, retry_ms_while_wanted=5)
     async with rig("7.20.8", sink=sink, timing=slow) as run:
         run.server.faults.hang(command="/ipv6/route", times=None)
         run.client.wake(read=True)
@@ -680,8 +683,20 @@ async def test_a_persons_step_that_is_uncertain_says_so_and_the_loop_goes_on() -
         await run.want("node1")
 
 
-async def test_a_question_is_a_witness_of_our_own_line() -> None:
+async def test_a_request_for_a_vip_that_is_not_kept_here_harms_nobody() -> None:
     async with rig() as run:
+        with pytest.raises(RouterUnreachable, match="not kept"):
+            await run.client.read_now("mail", deadline_ms=500)
+        step = SetComment(row_id="*1", before="", after="x")
+        with pytest.raises(RouterUnreachable, match="not kept"):
+            await run.client.perform(
+                PlannedStep(router="hex", vip="mail", step=step), deadline_ms=500
+            )
+        await run.client.read_now("web", deadline_ms=500)
+
+
+async def test_a_question_is_a_witness_of_our_own_line() -> None:
+    async with rig(timing=HASTY) as run:
         sent_ms, answered_ms = await run.client.answer_once(deadline_ms=500)
         assert sent_ms <= answered_ms
         run.server.faults.hang(command="/system/resource")

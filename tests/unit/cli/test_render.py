@@ -138,18 +138,14 @@ def test_a_broken_command_is_the_same_command(words: list[str], width: int) -> N
     assert joined == command
 
 
-class Stream(io.StringIO):
+class Stream(io.TextIOWrapper):
     """A stream that claims to be a terminal."""
 
     def __init__(self, encoding: str = "utf-8") -> None:
-        super().__init__()
-        self._encoding = encoding
-
-    @property
-    def encoding(self) -> str:
-        return self._encoding
+        super().__init__(io.BytesIO(), encoding=encoding)
 
     def isatty(self) -> bool:
+        """Claim it."""
         return True
 
 
