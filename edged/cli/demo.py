@@ -63,7 +63,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the demo with the words of a command line."""
-    parser = argparse.ArgumentParser(prog="edged demo", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="edged demo",
+        description=(
+            "Watch edged take dying gateways out of a simulated router's route, and put them "
+            "back. Runs on loopback and in a temporary folder alone, and leaves nothing behind."
+        ),
+        allow_abbrev=False,
+    )
     add_arguments(parser)
     return run(parser.parse_args(words))
 

@@ -185,6 +185,7 @@ class Settings:
     probe: Mapping[str, str | int] = field(default_factory=dict)
     vip: Mapping[str, str | int] = field(default_factory=dict)
     router: Mapping[str, str | int] = field(default_factory=dict)
+    bgp: Mapping[str, str | int] = field(default_factory=dict)
 
 
 class Daemon:
@@ -288,6 +289,9 @@ def config_text(
         "",
         "[hold_down]",
         f'base = "{settings.hold_down}"',
+        "",
+        "[bgp]",
+        *_pairs(settings.bgp),
         "",
         "[web]",
         'listen = ""',

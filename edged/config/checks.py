@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from edged.config.durations import PATTERN as DURATION_PATTERN
 from edged.config.durations import parse_duration
+from edged.config.selector import parse_selector
 
 NAME_CHARS_MAX = 63
 """As Kubernetes and DNS have it, so that a node's name always fits."""
@@ -370,8 +371,12 @@ def object_name(value: str) -> str | None:
 
 
 def label_selector(value: str) -> str | None:
-    """Leave the grammar to the API server; refuse what is surely no selector."""
-    if not re.fullmatch(r"[A-Za-z0-9_./!=(), -]+", value):
+    """What nodes are chosen by; the same grammar as kubectl's."""
+    try:
+        understood = re.fullmatch(r"[A-Za-z0-9_./!=(), -]+", value) and parse_selector(value)
+    except ValueError:
+        understood = None
+    if not understood:
         return (
             f"{show(value)} is not a label selector: write one as kubectl -l takes it, "
             'such as "node-role.kubernetes.io/worker"'

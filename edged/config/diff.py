@@ -16,6 +16,8 @@ from edged.config.types import Config, ListenAddress, QuietHours
 
 NEEDS_RESTART = frozenset({"web.listen", "control_socket", "state_dir", "log.format"})
 """Opened, bound or chosen once at the start."""
+KUBE_KEYS = frozenset({"kube_service", "kube_gateway"})
+"""As all of ``[kubernetes]``: the watches are chosen once at the start."""
 
 _TABLE_NAMES = {
     "routers": "router",
@@ -45,11 +47,16 @@ def diff(old: Config, new: Config) -> list[Change]:
             key=_shown(key),
             old=_text(key, before),
             new=_text(key, after),
-            live=key not in NEEDS_RESTART,
+            live=not _needs_restart(key),
         )
         for key in dict.fromkeys([*before, *after])
         if before.get(key) != after.get(key)
     ]
+
+
+def _needs_restart(key: str) -> bool:
+    kube = key.startswith("kubernetes.") or key.rpartition(".")[2] in KUBE_KEYS
+    return kube or key in NEEDS_RESTART
 
 
 def _shown(key: str) -> str:

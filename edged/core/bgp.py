@@ -86,11 +86,8 @@ class BgpWatch:
                 known.established = False
                 known.down_since_ms = now_ms
                 lost.append(gateway)
-        for gateway, known in self._known.items():
-            if gateway not in sessions.established and known.established:
-                known.established = False
-                known.down_since_ms = now_ms
-                lost.append(gateway)
+        for gateway in self._known.keys() - sessions.established.keys():
+            del self._known[gateway]  # a person took the peer away: nothing is missing
         return lost, back
 
     def not_configured(self, gateways: Iterable[str]) -> list[str]:

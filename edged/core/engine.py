@@ -1290,7 +1290,8 @@ class Engine:
     def _bgp_questions(self, now_ms: int) -> Iterator[OpinionRequest]:
         """Yield the pings that a lost session asks for: does the node live at all?"""
         for route, check, since_ms in self._bgp_down():
-            if "bgp" in check.health.causes or not self._routers[route.router].up:
+            long_ago = now_ms >= since_ms + self._config.bgp_down_for_ms
+            if long_ago or not self._routers[route.router].up:
                 continue
             opinion = route.opinions.get(check.name)
             asked_ms = opinion.asked_ms if isinstance(opinion, OpinionView) else 0

@@ -238,6 +238,14 @@ class Agent:
 
     # --- what the prober reports
 
+    def writer_changed(self, *, writer: bool, sure: bool) -> None:
+        """The Lease says whether this instance writes."""
+        self.took(self.engine.observe_writer(clock.monotonic_ms(), writer=writer, sure=sure))
+
+    def took(self, events: tuple[Event, ...]) -> None:
+        """Publish what a fact from beside the prober and the routers has caused."""
+        self._took(events)
+
     def _took(self, events: tuple[Event, ...]) -> None:
         self.emit(events)
         self._ask_for_turn()
@@ -325,7 +333,10 @@ class Agent:
     def next_step(self, router: str, ready: frozenset[str], now_ms: int, /) -> PlannedStep | None:
         """Return the step to write now, by everything known at this instant."""
         self.emit(self.engine.observe_time(now_ms))
-        return self.engine.next_step(router, now_ms, ready=ready)
+        step = self.engine.next_step(router, now_ms, ready=ready)
+        if step is None and self.engine.read_wanted(router, now_ms):
+            self.clients[router].wake(read=True)
+        return step
 
     def write_wanted(self, router: str, /) -> bool:
         """Whether only the way to the router holds back a write."""

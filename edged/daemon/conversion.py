@@ -24,8 +24,16 @@ JITTER_NUMBERS: Final = 1_021
 JITTER_PERMILLE: Final = 50
 
 
-def core_config(config: Config, rng: random.Random) -> core.CoreConfig:
-    """Return what the core needs; two VIPs share a check where every probe value is equal."""
+def core_config(
+    config: Config, rng: random.Random, *, uncounted: frozenset[str] = frozenset()
+) -> core.CoreConfig:
+    """Return what the core needs; two VIPs share a check where every probe value is equal.
+
+    Args:
+        config: with the discovered gateways in it.
+        rng: the dice for jitter.
+        uncounted: discovered gateways that were never UP: no floor counts them yet.
+    """
     gateways = tuple(
         core.GatewayConfig(
             name=gateway.name,
@@ -63,6 +71,7 @@ def core_config(config: Config, rng: random.Random) -> core.CoreConfig:
                 adopt=vip.adopt,
                 restore_human_edits=vip.on_human_edit is OnHumanEdit.RESTORE,
                 check_gateway=vip.check_gateway.value,
+                uncounted=tuple(name for name in vip.gateways if name in uncounted),
             ),
         )
     return core.CoreConfig(

@@ -11,10 +11,10 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import edged
 from edged.config.errors import ConfigErrors
@@ -34,6 +34,9 @@ from edged.system.logging import LogFormat, Logging, LogLevel
 from edged.system.redaction import Redactor
 from edged.system.sdnotify import Notifier, Watchdog, watchdog_ms
 from edged.web.control import ControlServer
+
+if TYPE_CHECKING:
+    from edged.daemon.cluster import ClusterLink
 
 EXIT_FINE: Final = 0
 LEVEL_EXITS: Final = {"fine": EXIT_FINE, "degraded": 3, "critical": 4}
@@ -59,7 +62,10 @@ class Process:
     ) -> None:
         self.loaded = loaded
         self.config_path = config_path
+        self.base: Config = loaded.config
         self.config: Config = loaded.config
+        """The base with the gateways that the cluster told of."""
+        self.cluster: ClusterLink | None = None
         self.environ = environ
         self.redactor = Redactor()
         self.logging = Logging(
@@ -81,7 +87,8 @@ class Process:
         store = await Store.open(path)
         persisted = await store.load()
         self.keeper = Keeper(store)
-        self.wanted = core_config(self.config, self.rng)
+        self._link_cluster(store, persisted)
+        self._configure()
         self.agent = Agent(
             self.config,
             self.wanted,
@@ -117,6 +124,37 @@ class Process:
         self.keeper.publish(happened, at)
         if self.verbs is not None:
             self.verbs.noticed(happened)
+        if self.cluster is not None:
+            self.cluster.noticed(happened)
+
+    # --- the cluster
+
+    def _link_cluster(self, store: Store, persisted: Persisted) -> None:
+        if self.base.kubernetes.enabled:
+            # Half a second and 38 MiB: only for those who asked for it.
+            from edged.daemon.cluster import ClusterLink  # noqa: PLC0415
+
+            self.cluster = ClusterLink(self, store, persisted.gateways)
+
+    def _configure(self) -> None:
+        """Make what the agent takes of the base and of what the cluster told."""
+        cluster = self.cluster
+        if cluster is None:
+            self.config = self.base
+            self.wanted = core_config(self.config, self.rng)
+            return
+        self.config = cluster.with_discovered(self.base)
+        self.wanted = core_config(self.config, self.rng, uncounted=cluster.uncounted)
+
+    def apply_discovery(self) -> None:
+        """Take the gateways that the cluster shows now; streaks are kept."""
+        self._configure()
+        self.agent.reconfigure(self.config, self.wanted)
+
+    def later(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have something kept on disk without waiting for it."""
+        assert self.verbs is not None
+        self.verbs.later(work)
 
     def _tell(self, *events: Event) -> None:
         self.agent.emit(events)
@@ -170,6 +208,7 @@ class Process:
         try:
             async with asyncio.TaskGroup() as group:
                 self.agent.start(group)
+                self._start_cluster(group)
                 group.create_task(self._feed(watchdog), name="watchdog")
                 group.create_task(self._announce_ready(), name="ready")
                 group.create_task(verbs.keep_forever(), name="keeping")
@@ -180,10 +219,20 @@ class Process:
                 self.keeper.close()
                 self.agent.close()
                 await self.agent.ended(LAST_STEP_S)
+                await self._close_cluster()
         finally:
             watchdog.close()
             await control.stop()
         return EXIT_FINE
+
+    def _start_cluster(self, group: asyncio.TaskGroup) -> None:
+        if self.cluster is not None:
+            self.cluster.start(group)
+
+    async def _close_cluster(self) -> None:
+        """After the last step: who takes the lease must not meet a writer."""
+        if self.cluster is not None:
+            await self.cluster.close()
 
     def _end(self, reason: str) -> None:
         self.reason = reason
@@ -249,10 +298,12 @@ class Process:
         """Probe until every gateway has a verdict, reconcile once, say how things are."""
         async with asyncio.TaskGroup() as group:
             self.agent.start(group)
+            self._start_cluster(group)
             await self._within(ONCE_VERDICTS_MS, self._judged)
             await self._within(ONCE_RECONCILE_MS, self._reconciled)
             self.agent.close()
             await self.agent.ended(LAST_STEP_S)
+            await self._close_cluster()
         return LEVEL_EXITS[str((await verbs.status())["level"])]
 
     async def _within(self, limit_ms: int, done: Callable[[], bool]) -> None:
@@ -302,13 +353,15 @@ class Process:
                 event("config.rejected", clock.monotonic_ms(), errors=errors.render()),
             )
             raise CommandRefused(errors.render()) from errors
-        changes = diff(self.config, fresh.config)
+        changes = diff(self.base, fresh.config)
         live = [change.key for change in changes if change.live]
         later = [change.key for change in changes if not change.live]
-        self.loaded, self.config = fresh, fresh.config
+        self.loaded, self.base = fresh, fresh.config
+        if self.cluster is not None:
+            self.cluster.reconfigure(self.base)
         self.logging.set_level(LogLevel(fresh.config.log.level.value))
-        self.wanted = core_config(fresh.config, self.rng)
-        self.agent.reconfigure(fresh.config, self.wanted)
+        self._configure()
+        self.agent.reconfigure(self.config, self.wanted)
         self._tell(
             event(
                 "config.reloaded",

@@ -101,6 +101,10 @@ class Verbs:
         elif happened.name == "daemon.resumed":
             self._later(self._store.clear_pause)
 
+    def later(self, work: Callable[[], Awaitable[object]]) -> None:
+        """Have something kept in its turn."""
+        self._later(work)
+
     def _later(self, work: Callable[[], Awaitable[object]]) -> None:
         try:
             self._work.put_nowait(work)
@@ -147,6 +151,21 @@ class Verbs:
         return {"now_ms": clock.monotonic_ms(), "wall": clock.wall(), "view": self._view()}
 
     def _view(self) -> DaemonView:
+        view = self._plain_view()
+        cluster = self._process.cluster
+        if cluster is None:
+            return view
+        policy, fine = cluster.policy() or (view.policy, view.policy_fine)
+        return replace(
+            view,
+            writer=cluster.writer,
+            kubernetes=cluster.summary(),
+            nodes=cluster.about(),
+            policy=policy,
+            policy_fine=fine,
+        )
+
+    def _plain_view(self) -> DaemonView:
         process = self._process
         last = process.keeper.last_change
         return DaemonView(
@@ -200,15 +219,20 @@ class Verbs:
     def _resolved(self, name: str) -> str:
         """Return a gateway's name for a name or an address; VIP names stay as they are."""
         for gateway in self._process.config.gateways:
-            if name in {gateway.name, gateway.address, gateway.next_hop}:
+            if name in {gateway.name, gateway.address, gateway.next_hop, self._node(gateway.name)}:
                 return gateway.name
         if any(vip.name == name for vip in self._process.config.vips):
             return name
         raise CommandRefused(unknown_name(name, self._process.wanted))
 
+    def _node(self, gateway: str) -> str:
+        """Return the name of its node in Kubernetes; without one, its own."""
+        cluster = self._process.cluster
+        return (cluster.node_of(gateway) if cluster is not None else "") or gateway
+
     def _gateway(self, name: str) -> str:
         for gateway in self._process.config.gateways:
-            if name in {gateway.name, gateway.address, gateway.next_hop}:
+            if name in {gateway.name, gateway.address, gateway.next_hop, self._node(gateway.name)}:
                 return gateway.name
         raise CommandRefused(unknown_name(name, self._process.wanted))
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from edged.config.selector import Selector
 from edged.kube.nodes import EXCLUDE_LABEL, DrainRules, NodeFacts, PodFacts, drain_mark
-from edged.kube.selector import Selector
 
 GONE: Final = "the node is gone from Kubernetes"
 UNSELECTED: Final = "the node no longer matches node_selector"
@@ -312,6 +312,3 @@ def _same_address(node: str, other: str, shared: str) -> Warned:
         detail=f"it and {other} are both {shared}; only {other} counts",
         fix="one of the two objects is probably a leftover: kubectl delete node",
     )
-
-
-# --- the VIP's objects --------------------------------------------------------------------------

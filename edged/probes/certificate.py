@@ -17,7 +17,7 @@ from typing import Any, Final
 from edged.probes.attempt import Attempt, attempt, verify_error
 from edged.probes.faults import clean
 from edged.probes.target import Target
-from edged.probes.tls import ANY_CIPHER, digest_of
+from edged.probes.tls import ANY_CIPHER, digest_of, for_connected_sockets
 
 INSPECT_DEADLINE_MS: Final = 2_000
 AGAIN_AFTER_S: Final = 3_600.0
@@ -77,7 +77,7 @@ def leaf_context(der: bytes) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
-    return context
+    return for_connected_sockets(context)
 
 
 def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
@@ -88,7 +88,7 @@ def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    return context
+    return for_connected_sockets(context)
 
 
 async def inspect(

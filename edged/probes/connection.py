@@ -52,7 +52,7 @@ class Fault:
 class Owner(Protocol):
     """Who started an attempt."""
 
-    def on_connected(self, connection: "Connection") -> None:
+    def on_connected(self, connection: "Connection", /) -> None:
         """The SYN-ACK is in; `start_tls` is to be called, now or later."""
 
     def on_secured(self, connection: "Connection") -> None:

@@ -11,22 +11,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from edged.core.types import (
-    INCONCLUSIVE_REASONS,
-    LOSS_REASONS,
-    ProbeDepth,
-    ProbeOutcome,
-    ProbeReason,
-    ProbeRequest,
-    ProbeResult,
-)
+from edged.core.types import ProbeDepth, ProbeReason, ProbeRequest
 from edged.probes.connection import Connection, Fault, own_fault
 from edged.probes.exchanges import Exchange, FullExchange, LightExchange
 from edged.probes.faults import timeout_reason
 from edged.probes.frames import Pinging
 from edged.probes.held import Held
+from edged.probes.probe import Probe
 from edged.probes.target import ProbeSink, Target
-from edged.probes.timers import WATCH_MS, Timers, on_grid
+from edged.probes.timers import WATCH_MS, Timers
 from edged.probes.tls import digest_of, routine_context
 from edged.system import clock
 
@@ -39,88 +32,12 @@ MAX_QUEUED_MS: Final = 1_000
 """Longer than this in our own queue is a stall of ours."""
 MAX_PROBES_PER_CHECK: Final = 32
 """A burst has at most 8, each repeated at most 3 times; more is a bug of the caller."""
-STALL_TOLERATED_MS: Final = 20
 MAX_LOST_MS: Final = 1_000
 """More than this of our own time, and the probe is worth nothing any more."""
 LOOK_GRACE_MS: Final = 20
 """Granted once when the last look at a deadline found something that needs one more answer."""
 CLOSED_BEFORE_HTTP2: Final = 2
 """So often the preface may be answered by a close while a GET is answered, before we believe it."""
-
-_STALLS_CAUSE: Final = frozenset(
-    {*LOSS_REASONS, ProbeReason.TLS_RESET, ProbeReason.HTTP_CLOSED},
-)
-"""What a gateway cannot be blamed for when we were away: its patience has an end, too."""
-
-
-class _Probe:
-    """One request under way."""
-
-    __slots__ = (
-        "connected_us",
-        "connection",
-        "deadline_ms",
-        "depth",
-        "graced",
-        "length_ms",
-        "over",
-        "queued_ms",
-        "queued_stalled_ms",
-        "request",
-        "runner",
-        "shaking_ms",
-        "stalled_before_ms",
-        "started_lived_ms",
-        "started_us",
-    )
-
-    def __init__(self, runner: "ProbeRunner", request: ProbeRequest, started_us: int) -> None:
-        self.runner = runner
-        self.request = request
-        self.depth = request.depth
-        self.connection: Connection | None = None
-        self.length_ms = max(1, request.deadline_ms - request.start_ms)
-        self.started_us = started_us
-        self.connected_us: int | None = None
-        self.started_lived_ms = runner.timers.lived_ms(started_us // 1_000)
-        self.deadline_ms = self.started_lived_ms + self.length_ms
-        self.stalled_before_ms = runner.timers.stalled_ms
-        self.queued_ms: int | None = None
-        self.queued_stalled_ms = 0
-        self.shaking_ms: int | None = None
-        self.graced = False
-        self.over = False
-
-    @property
-    def check(self) -> str:
-        """The check it belongs to."""
-        return self.request.check
-
-    def next_wake_ms(self, lived_ms: int) -> int:
-        """Return when to look after it: at its deadline, and often enough to notice a stall."""
-        return min(self.deadline_ms, on_grid(lived_ms + WATCH_MS))
-
-    def lost_ms(self) -> int:
-        """Return how much of its time we lost ourselves by stalls."""
-        return self.runner.timers.stalled_ms - self.stalled_before_ms
-
-    def wake(self, lived_ms: int, _now_ms: int) -> int | None:
-        """Look after it (called by `Timers`)."""
-        return self.runner.watch(self, lived_ms)
-
-    # What its connection says.
-
-    def on_connected(self, connection: Connection) -> None:
-        """The SYN-ACK is in."""
-        self.runner.on_connected(self, connection)
-
-    def on_secured(self, connection: Connection) -> None:
-        """The handshake is done."""
-        self.runner.on_secured(self, connection)
-
-    def on_ended(self, connection: Connection, fault: Fault | None) -> None:
-        """The answer is in, or never will be."""
-        self.runner.on_ended(self, connection, fault)
 
 
 class ProbeRunner:
@@ -140,11 +57,12 @@ class ProbeRunner:
         self._clock_us = clock_us
         self._context = routine_context()
         self.timers = Timers(loop=self._loop, clock_ms=self._now_ms, on_stall=self._on_stall)
-        self._probes: dict[int, _Probe] = {}
+        self._probes: dict[int, Probe] = {}
         self._running: Counter[str] = Counter()
         self._held: dict[str, tuple[int, Held]] = {}
-        self._queue: deque[_Probe] = deque()
+        self._queue: deque[Probe] = deque()
         self._shaking = 0
+        self._serving = False
         self._digests: dict[str, str] = {}
         self._http1_only: set[str] = set()
         self._closed_before_http2: Counter[str] = Counter()
@@ -159,7 +77,7 @@ class ProbeRunner:
         """
         if self._closed or request.probe_id in self._probes:
             return
-        probe = _Probe(self, request, self._clock_us())
+        probe = Probe(self, request, self._clock_us())
         self._probes[request.probe_id] = probe
         self._running[request.check] += 1
         trouble = self._begin(probe)
@@ -208,7 +126,7 @@ class ProbeRunner:
     def _now_ms(self) -> int:
         return self._clock_us() // 1_000
 
-    def _begin(self, probe: _Probe) -> Fault | None:
+    def _begin(self, probe: Probe) -> Fault | None:
         if probe.check not in self._targets:
             return Fault(reason=ProbeReason.CANCELLED, detail="no such check")
         if self._running[probe.check] > MAX_PROBES_PER_CHECK:
@@ -220,7 +138,7 @@ class ProbeRunner:
         full = probe.depth is ProbeDepth.FULL or probe.check in self._http1_only
         return self._open(probe, ProbeDepth.FULL if full else ProbeDepth.LIGHT)
 
-    def _open(self, probe: _Probe, depth: ProbeDepth) -> Fault | None:
+    def _open(self, probe: Probe, depth: ProbeDepth) -> Fault | None:
         """Open a fresh connection; return what went wrong at once."""
         target = self._targets[probe.check]
         exchange: Exchange = (
@@ -247,40 +165,51 @@ class ProbeRunner:
 
     # --- what connections say
 
-    def on_connected(self, probe: _Probe, connection: Connection) -> None:
+    def on_connected(self, probe: Probe) -> None:
         """Report the SYN-ACK, then start TLS or queue for it."""
         now_us = self._clock_us()
         self.timers.alive(now_us // 1_000)
         if probe.connected_us is None:
             probe.connected_us = now_us
             self._sink.probe_connected(probe.request.probe_id, now_us // 1_000)
-            if connection.ended:
-                return
         probe.queued_ms = self.timers.lived_ms(now_us // 1_000)
         probe.queued_stalled_ms = self.timers.stalled_ms
         self._queue.append(probe)
         self._serve_queue()
 
     def _serve_queue(self) -> None:
-        while self._queue and self._shaking < MAX_HANDSHAKES:
-            probe = self._queue.popleft()
-            if probe.queued_ms is None or probe.connection is None:
-                continue
-            lived_ms = self.timers.lived_ms(self._now_ms())
-            probe.deadline_ms += lived_ms - probe.queued_ms
-            probe.stalled_before_ms += self.timers.stalled_ms - probe.queued_stalled_ms
-            probe.queued_ms = None
-            probe.shaking_ms = lived_ms
-            self._shaking += 1
-            probe.connection.start_tls()
+        """Start as many handshakes as there are places.
 
-    def _free_place(self, probe: _Probe) -> None:
+        One that fails at once frees its place from inside of `start_tls`; the loop goes on then,
+        instead of a recursion as deep as the queue.
+        """
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._queue and self._shaking < MAX_HANDSHAKES:
+                self._shake(self._queue.popleft())
+        finally:
+            self._serving = False
+
+    def _shake(self, probe: Probe) -> None:
+        if probe.queued_ms is None or probe.connection is None:
+            return  # over meanwhile
+        lived_ms = self.timers.lived_ms(self._now_ms())
+        probe.deadline_ms += lived_ms - probe.queued_ms
+        probe.stalled_before_ms += self.timers.stalled_ms - probe.queued_stalled_ms
+        probe.queued_ms = None
+        probe.shaking_ms = lived_ms
+        self._shaking += 1
+        probe.connection.start_tls()
+
+    def _free_place(self, probe: Probe) -> None:
         if probe.shaking_ms is not None:
             probe.shaking_ms = None
             self._shaking -= 1
             self._serve_queue()
 
-    def on_secured(self, probe: _Probe, connection: Connection) -> None:
+    def on_secured(self, probe: Probe, connection: Connection) -> None:
         """Compare the leaf's digest and give the handshake's place to the next."""
         der = connection.tls.getpeercert(binary_form=True)
         if der is not None:
@@ -290,7 +219,7 @@ class ProbeRunner:
                 self._sink.certificate_seen(probe.check, digest, der)
         self._free_place(probe)
 
-    def on_ended(self, probe: _Probe, connection: Connection, fault: Fault | None) -> None:
+    def on_ended(self, probe: Probe, connection: Connection, fault: Fault | None) -> None:
         """Report how a connection ended; that of a light probe becomes the held one."""
         now_us = self._clock_us()
         self.timers.alive(now_us // 1_000)
@@ -307,7 +236,7 @@ class ProbeRunner:
             self._notice_close_before_http2(probe, connection, fault)
             self._finish(probe, fault)
 
-    def _pass(self, probe: _Probe, connection: Connection, now_us: int) -> None:
+    def _pass(self, probe: Probe, connection: Connection, now_us: int) -> None:
         exchange = connection.exchange
         assert exchange is not None
         if isinstance(exchange, LightExchange) and not exchange.pinging.goaway:
@@ -323,7 +252,7 @@ class ProbeRunner:
     # --- gateways without HTTP/2
 
     def _notice_close_before_http2(
-        self, probe: _Probe, connection: Connection, fault: Fault
+        self, probe: Probe, connection: Connection, fault: Fault
     ) -> None:
         exchange = connection.exchange
         if (
@@ -343,7 +272,7 @@ class ProbeRunner:
 
     # --- ending
 
-    def watch(self, probe: _Probe, lived_ms: int) -> int | None:
+    def watch(self, probe: Probe, lived_ms: int) -> int | None:
         """Look after the deadline of a probe; return when to look again."""
         if probe.over:
             return None
@@ -365,7 +294,7 @@ class ProbeRunner:
             self._finish(probe, self._timeout(probe))
         return probe.next_wake_ms(lived_ms) if self._runs(probe) else None
 
-    def _look(self, probe: _Probe, lived_ms: int) -> None:
+    def _look(self, probe: Probe, lived_ms: int) -> None:
         """Take what has arrived; progress is given time for one more answer, once."""
         connection = probe.connection
         if connection is None:
@@ -378,7 +307,7 @@ class ProbeRunner:
             probe.graced = True
             probe.deadline_ms = max(probe.deadline_ms, lived_ms + LOOK_GRACE_MS)
 
-    def _timeout(self, probe: _Probe) -> Fault:
+    def _timeout(self, probe: Probe) -> Fault:
         if probe.connection is None:
             return Fault(reason=ProbeReason.CANCELLED, detail="the PING is not answered")
         return Fault(reason=timeout_reason(probe.connection.phase))
@@ -390,41 +319,32 @@ class ProbeRunner:
                 self._look(probe, self.timers.lived_ms(now_ms))
                 self._finish(probe, Fault(reason=ProbeReason.STALLED, detail="too many stalls"))
 
-    def _excuse(self, probe: _Probe, fault: Fault) -> Fault:
-        """Take the blame ourselves for what our own stall may have caused."""
-        lost_ms = probe.lost_ms()
-        if fault.reason in _STALLS_CAUSE and lost_ms > max(STALL_TOLERATED_MS, probe.length_ms):
-            detail = f"{fault.reason} after {lost_ms} ms of our own"
-            return Fault(reason=ProbeReason.STALLED, detail=detail)
-        return fault
-
-    def _runs(self, probe: _Probe) -> bool:
+    def _runs(self, probe: Probe) -> bool:
         return probe.request.probe_id in self._probes
 
-    def _let_go(self, probe: _Probe) -> None:
+    def _let_go(self, probe: Probe) -> None:
         probe.queued_ms = None
         self._free_place(probe)
         if probe.connection is not None:
             probe.connection.close()
 
-    def _finish(
-        self, probe: _Probe, fault: Fault | None, *, http_status: int | None = None
-    ) -> None:
+    def _finish(self, probe: Probe, fault: Fault | None, *, http_status: int | None = None) -> None:
         """Report a probe, once."""
         if probe.over or self._closed:
             return
         probe.over = True
-        fault = None if fault is None else self._excuse(probe, fault)
+        fault = None if fault is None else probe.excused(fault)
         self._let_go(probe)
         probe.connection = None
         del self._probes[probe.request.probe_id]
         self._running[probe.check] -= 1
         now_us = self._clock_us()
-        self._sink.probe_finished(_result(probe, fault, http_status, now_us), now_us // 1_000)
+        result = probe.result(fault, http_status=http_status, now_us=now_us)
+        self._sink.probe_finished(result, now_us // 1_000)
 
     # --- held connections
 
-    def _hold(self, probe: _Probe, tls: ssl.SSLSocket, pinging: Pinging, now_ms: int) -> None:
+    def _hold(self, probe: Probe, tls: ssl.SSLSocket, pinging: Pinging, now_ms: int) -> None:
         """Let the newest light connection take over."""
         check = probe.check
         before = self._held.get(check)
@@ -455,7 +375,7 @@ class ProbeRunner:
             self._loop.call_soon(self._tell_goaway, check)
 
     def _tell_goaway(self, check: str) -> None:
-        if not self._closed and check not in self._held:
+        if not self._closed:
             self._sink.held_goaway(check, self._now_ms())
 
     def _cancel_asked(self, tokens: Iterable[int]) -> None:
@@ -496,26 +416,3 @@ class ProbeRunner:
         probe = self._probes.get(token)
         if probe is not None:
             self._finish(probe, None)
-
-
-def _result(
-    probe: _Probe, fault: Fault | None, http_status: int | None, now_us: int
-) -> ProbeResult:
-    outcome = ProbeOutcome.PASSED
-    if fault is not None:
-        ours = fault.reason in INCONCLUSIVE_REASONS
-        outcome = ProbeOutcome.INCONCLUSIVE if ours else ProbeOutcome.FAILED
-    connected_us = probe.connected_us
-    return ProbeResult(
-        probe_id=probe.request.probe_id,
-        check=probe.check,
-        depth=probe.depth,
-        outcome=outcome,
-        reason=None if fault is None else fault.reason,
-        started_ms=probe.started_us // 1_000,
-        connected_ms=None if connected_us is None else connected_us // 1_000,
-        finished_ms=now_us // 1_000,
-        latency_us=now_us - probe.started_us if fault is None else 0,
-        http_status=http_status,
-        detail="" if fault is None else fault.detail,
-    )

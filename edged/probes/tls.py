@@ -8,6 +8,24 @@ ANY_CIPHER: Final = "DEFAULT:@SECLEVEL=0"
 """A gateway with a weak key still serves its clients; distributions raise the level to 2."""
 
 
+class ConnectedSocket(ssl.SSLSocket):
+    """An `SSLSocket` made of a socket that is known to have been connected.
+
+    `wrap_socket` asks for the peer's name to learn that. Where a reset has come meanwhile, the
+    question fails, and CPython 3.11 leaves a half-made object with an open descriptor behind. The
+    handshake meets the same reset and reports it as one.
+    """
+
+    def getpeername(self) -> None:
+        """Say that there is a peer."""
+
+
+def for_connected_sockets(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Let a context wrap sockets that are connected already, and those only."""
+    context.sslsocket_class = ConnectedSocket
+    return context
+
+
 def routine_context() -> ssl.SSLContext:
     """Return the settings of routine handshakes: a full one each time, nothing verified.
 
@@ -19,7 +37,7 @@ def routine_context() -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(ANY_CIPHER)
-    return context
+    return for_connected_sockets(context)
 
 
 def digest_of(der: bytes) -> str:

@@ -91,6 +91,7 @@ def status_document(engine: Engine, *, now_ms: int, wall: datetime, view: Daemon
         "last_change": _told(view.last_change),
         "next": list(_next(facts)),
         "policy": {"text": view.policy, "fine": view.policy_fine},
+        "kubernetes": view.kubernetes,
         "store": view.store or None,
     }
 

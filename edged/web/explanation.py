@@ -278,6 +278,8 @@ def _also(snapshot: GatewaySnapshot, facts: Facts) -> list[str]:
         known.append(f"BGP {state}{where}{age}")
     if not sessions:
         known.append("BGP: no session known")
+    node = facts.view.nodes.get(snapshot.name)
+    known.extend([f"Kubernetes: {node}"] if node is not None else [])
     known.append(f"Kubernetes: {facts.view.kubernetes}")
     if snapshot.lossy:
         known.append("its path loses packets, so silent and ill need more evidence")

@@ -77,6 +77,8 @@ class DaemonView:
     ports: Mapping[str, int] = field(default_factory=dict)
     bgp: tuple[BgpView, ...] = ()
     kubernetes: str = "not configured"
+    nodes: Mapping[str, str] = field(default_factory=dict)
+    """What Kubernetes shows of a gateway and since when, in words."""
     alerts: AlertsView = AlertsView()
     last_change: Mapping[str, object] | None = None
     policy: str = "externalTrafficPolicy of the VIP's Service: not checked"

@@ -27,7 +27,7 @@ from tests.support.parts import require_part
 pytestmark = pytest.mark.integration
 
 VERSIONS = ["6.49.10", "7.16.2"]
-KILLS = int(os.environ.get("EDGED_KILLS", "6"))
+KILLS = int(os.environ.get("EDGED_KILLS", "4"))
 REFUSAL = "invalid user name or password (6)"
 ROUTE_FIELDS = ("dst-address", "gateway", "distance", "comment", "disabled")
 

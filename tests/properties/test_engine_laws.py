@@ -424,6 +424,7 @@ class EngineUnderFacts(RuleBasedStateMachine):
         if backup and all(not row.bgp for row in bench.rows):
             bgp = a_row("node1", comment="", row_id="*B", bgp=True, static=False, dynamic=True)
             bench.edit(lambda rows: [*rows, bgp])
+            bench.sessions(node1=True, node2=to_bgp)
         try:
             self.take(self.engine.command(HandOver(vip=VIP, to_bgp=to_bgp), self.now_ms))
         except CommandRefused:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import pytest
 
 from edged.core.bgp import BgpSessions
+from edged.core.events import Severity
 from edged.core.types import (
     Drain,
     DropNextHop,
     HandOver,
     HoldDown,
+    Pause,
     ProbeTiming,
     Refusal,
     Resume,
@@ -209,6 +211,43 @@ def test_the_last_passing_one_dies_and_who_comes_back_first_is_in_at_once() -> N
     world.set_mode("n1", Mode.SERVING)
     assert world.run_until(inside(world, "n1"), 5_000) <= 600
     assert world.run_until(gone(world, "n3"), 5_000) <= 2_000
+
+
+def test_a_sick_one_waits_until_somebody_who_passes_is_in_the_route() -> None:
+    """The floor would let the first of two sick members go, but the other does not pass either."""
+    world = quiet(3, min_healthy=1)
+    world.set_mode("n3", Mode.KILLED)
+    world.run_until(gone(world, "n3"), 100)
+    world.set_mode("n3", Mode.SERVING)
+    world.run_for(6_000)
+    assert world.waiting() == {"n3": "hold_down"}
+    world.set_mode("n1", Mode.TLS_BROKEN)
+    world.set_mode("n2", Mode.TLS_BROKEN)
+    world.run_until(lambda: world.members() == ("n3",), 5_000)
+    assert any(world.told("gateway.kept", reason="last"))
+
+
+def test_nobody_leaves_where_nobody_else_has_answered() -> None:
+    """In the first instants the hung one still counts as passing, but it is no witness."""
+    world = quiet(2)
+    world.set_mode("n1", Mode.KILLED)
+    world.set_mode("n2", Mode.HUNG)
+    world.run_for(60)
+    assert any(world.told("burst.started", gateway="n1"))
+    world.run_for(20_000)
+    assert world.writes() == 0
+    assert world.kept()["n1"] in {"no_witness", "last"}
+
+
+def test_a_frozen_route_does_not_chatter() -> None:
+    world = quiet()
+    world.command(Pause())
+    world.set_mode("n2", Mode.KILLED)
+    world.run_for(5_000)
+    world.events.clear()
+    world.run_for(60_000)
+    loud = [e.name for e in world.events if e.severity is not Severity.DEBUG]
+    assert not loud
 
 
 def test_a_power_cut_of_one_node_leaves_a_working_route() -> None:
@@ -827,6 +866,40 @@ def test_a_hand_over_to_a_bgp_route_without_a_session_is_refused() -> None:
     assert not world.try_command(HandOver(vip=VIP, to_bgp=True))
 
 
+def test_a_lost_session_alone_degrades_after_five_minutes() -> None:
+    world = quiet()
+    world.set_agent("n2", runs=False)
+    world.run_for(290_000)
+    assert world.writes() == 0
+    assert any(world.told("bgp.session_lost", gateway="n2"))
+    assert world.run_until(gone(world, "n2"), 60_000) > 10_000
+    world.run_for(30_000)
+    world.set_agent("n2", runs=True)
+    assert world.run_until(inside(world, "n2"), 90_000) > 30_000
+
+
+def test_a_roll_out_of_all_agents_degrades_nobody() -> None:
+    world = quiet()
+    for name in world.gateways:
+        world.set_agent(name, runs=False)
+        world.run_for(20_000)
+    world.run_for(600_000)
+    assert world.writes() == 0
+    assert any(world.told("bgp.common_cause"))
+
+
+def test_a_return_waits_for_the_session_three_minutes_at_most() -> None:
+    world = quiet()
+    world.set_mode("n2", Mode.SILENT)
+    world.run_until(gone(world, "n2"), 1_000)
+    world.run_for(20_000)
+    world.set_agent("n2", runs=False)
+    world.set_mode("n2", Mode.SERVING)
+    world.run_for(60_000)
+    assert world.waiting() == {"n2": "entry_gate"}
+    assert world.run_until(inside(world, "n2"), 200_000) > 100_000
+
+
 @BOTH
 def test_a_restart_while_bgp_serves_changes_nothing(shape: RouteShape) -> None:
     world = quiet(shape=shape)
@@ -869,6 +942,42 @@ def test_backend_errors_of_all_are_only_reported() -> None:
     assert world.writes() == 0
     assert any(world.told("probe.backend_error"))
     assert world.turns - turns < 60 * 3 * 10
+
+
+# --- modes ----------------------------------------------------------------------------------------
+
+
+def test_observe_mode_says_what_it_would_do_and_does_nothing() -> None:
+    world = World(replace(make_config(3), enforce=False), seed=4)
+    world.run_for(15_000)
+    world.set_mode("n2", Mode.KILLED)
+    world.run_for(20_000)
+    assert world.writes() == 0
+    assert world.frozen() == {"observing"}
+    assert world.route().would
+
+
+def test_who_does_not_hold_the_lease_writes_nothing() -> None:
+    world = quiet()
+    world.engine.observe_writer(world.now_ms, writer=False)
+    world.set_mode("n2", Mode.KILLED)
+    world.run_for(20_000)
+    assert world.writes() == 0
+    assert world.frozen() == {"not_writer"}
+    world.engine.observe_writer(world.now_ms, writer=True)
+    world.run_until(gone(world, "n2"), 11_000)
+
+
+def test_two_routers_follow_each_on_its_own() -> None:
+    world = World(make_config(3, routers=("hex", "rex")), seed=4)
+    world.run_for(15_000)
+    world.routers["rex"].reachable = False
+    world.set_mode("n2", Mode.KILLED)
+    world.run_until(gone(world, "n2"), 100)
+    assert "n2" in world.members("rex")
+    world.run_for(15_000)
+    world.routers["rex"].reachable = True
+    world.run_until(lambda: "n2" not in world.members("rex"), 5_000)
 
 
 # --- quiet ----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from edged.core.bgp import BgpSessions
 from edged.core.engine import Engine, GatewaySnapshot
 from edged.core.events import Event
 from edged.core.types import (
@@ -433,6 +434,11 @@ class Bench:
             answered_ms=self.now_ms,
         )
         self._take(self.engine.observe_opinion(result, self.now_ms))
+
+    def sessions(self, **established: bool) -> None:
+        """Report one poll of the router's BGP sessions."""
+        polled = BgpSessions(router=ROUTER, established=established)
+        self._take(self.engine.observe_bgp(ROUTER, polled, self.now_ms))
 
     def edit(self, change: Callable[[list[RouteRow]], Iterable[RouteRow]]) -> None:
         """Let a person change the rows, and read."""

@@ -143,6 +143,21 @@ async def test_the_watch_looks_once_at_each_new_leaf(issuers: Path) -> None:
     assert digests == [digest_of(old.leaf_der), digest_of(new.leaf_der)]
 
 
+async def test_what_was_found_out_about_a_leaf_that_is_gone_is_not_told(issuers: Path) -> None:
+    reports = Reports()
+    with serving(pair()) as target:
+        watch = CertificateWatch({CHECK: target}, reports, ca_file=issuers)
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            group.create_task(watch.run())
+            watch.seen(CHECK, pair().leaf_der)
+            await asyncio.sleep(0)
+            watch.seen(CHECK, pair(days=91).leaf_der)
+            await asyncio.sleep(0.05)
+            watch.stop()
+
+    assert reports.found == []
+
+
 async def test_the_watch_looks_again_after_an_hour(issuers: Path) -> None:
     reports = Reports()
     with serving(pair()) as target:

@@ -290,6 +290,26 @@ async def test_a_gateway_without_http2_is_told_once_and_gets_full_probes() -> No
     assert it.sink.names().count("probe_connected") == 3
 
 
+async def test_two_light_probes_at_once_tell_it_once() -> None:
+    with StandIn(over_tls(http1_only)) as gateway:
+        async with bench(target_at(gateway.port)) as it:
+            ids = [it.start(LIGHT), it.start(LIGHT)]
+            results = [await it.result(probe_id) for probe_id in ids]
+
+    assert [result.reason for result in results] == [None, None]
+    assert told(it) == ["heartbeat_unavailable"]
+
+
+async def test_another_gateway_is_tried_with_http2_again() -> None:
+    with StandIn(over_tls(http1_only)) as old, StandIn(over_tls(auto())) as new:
+        async with bench(target_at(old.port)) as it:
+            before = await it.probe(LIGHT)
+            it.runner.reconfigure({CHECK: target_at(new.port)})
+            after = await it.probe(LIGHT)
+
+    assert (before.depth, after.depth) == (FULL, LIGHT)
+
+
 async def test_a_gateway_that_closes_on_the_preface_is_learnt() -> None:
     def script(tls: socket.socket) -> None:
         data = tls.recv(4_096)

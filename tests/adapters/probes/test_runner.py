@@ -34,6 +34,7 @@ from tests.support.gateways import (
     over_tls,
     raw,
     refused_port,
+    reset,
     secure,
     server_context,
 )
@@ -246,6 +247,7 @@ async def test_after_the_end_nobody_is_told_anything() -> None:
             it.start(FULL)
             it.start(FULL, check="nobody")
             told = len(it.sink.told)
+            it.runner.reconfigure({})
             it.runner.close()
             it.start(FULL)
             await asyncio.sleep(0.03)
@@ -361,6 +363,35 @@ async def test_a_few_hung_gateways_do_not_keep_a_healthy_one_waiting() -> None:
 
     assert result.outcome is ProbeOutcome.PASSED
     assert result.finished_ms - result.started_ms < 500
+
+
+async def test_many_handshakes_that_fail_at_once_are_no_recursion() -> None:
+    """All are accepted and reset while they wait in our queue."""
+    recursion = sys.getrecursionlimit()
+    count = 300
+    going = threading.Event()
+
+    def wait_and_reset(sock: socket.socket) -> None:
+        going.wait(2)
+        reset(sock)
+
+    with StandIn(hang) as hung, StandIn(wait_and_reset) as resetting:
+        blocking = {f"hung{number}": target_at(hung.port) for number in range(MAX_HANDSHAKES)}
+        checks = {f"reset{number}": target_at(resetting.port) for number in range(count)}
+        async with bench(target_at(hung.port), **blocking, **checks) as it:
+            sys.setrecursionlimit(600)
+            try:
+                for check in (*blocking, *checks):
+                    it.start(FULL, check=check, length_ms=2_000)
+                await it.sink.hears("probe_connected", times=count + MAX_HANDSHAKES)
+                assert len(it.runner._queue) > count // 2
+                going.set()
+                await it.sink.hears("probe_finished", times=count)
+            finally:
+                sys.setrecursionlimit(recursion)
+
+    reasons = {result.reason for result in it.sink.results}
+    assert reasons <= {ProbeReason.REFUSED, ProbeReason.TLS_RESET}
 
 
 async def test_too_long_in_our_own_queue_is_a_stall_of_ours() -> None:

@@ -25,10 +25,12 @@ def test_a_lost_session_is_told_once_and_so_is_its_return() -> None:
     assert watch.down_since_ms("a") is None
 
 
-def test_a_peer_that_vanishes_from_the_list_is_lost() -> None:
+def test_a_peer_taken_out_of_the_configuration_is_not_lost_but_not_configured() -> None:
     watch = BgpWatch("hex")
     poll(watch, 0, a=True, b=True)
-    assert poll(watch, 5_000, b=True) == (["a"], [])
+    assert poll(watch, 5_000, b=True) == ([], [])
+    assert watch.down_since_ms("a") is None
+    assert watch.not_configured(["a", "b"]) == ["a"]
 
 
 def test_an_unreadable_list_neither_degrades_nor_delays() -> None:
