@@ -6,7 +6,7 @@ Glue between `evidence` (what probes say) and `health` (what that makes of the g
 from collections.abc import Callable
 from typing import Final
 
-from edged.core.evidence import Evidence, Finding
+from edged.core.evidence import Evidence
 from edged.core.health import Health
 from edged.core.types import (
     CheckConfig,
@@ -158,8 +158,3 @@ class Check:
             assert self.evidence.last_reason is not None
             return self.evidence.last_reason.value
         return ""
-
-
-def detection(finding: Finding) -> int:
-    """Return milliseconds from the first bad sign to the end of the burst."""
-    return finding.ended_ms - finding.first_sign_ms

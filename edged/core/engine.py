@@ -17,7 +17,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 from edged.core.bgp import DOWN_WITH_NODE_MS, GATE_MS, BgpSessions, BgpWatch, SessionView
 from edged.core.checks import BACKEND_ERROR_MS, Check
@@ -60,6 +60,7 @@ from edged.core.types import (
     ProbeDepth,
     ProbeKind,
     ProbeOutcome,
+    ProbeReason,
     ProbeRequest,
     ProbeResult,
     Recheck,
@@ -84,7 +85,6 @@ BLIND_AFTER_MS: Final = 3_000
 """After our own outage nothing leaves as silent or ill for this long (design 4.4)."""
 TRAIL_LENGTH: Final = 64
 """Events kept per gateway for `edged why`."""
-OPINION_ALARM_MS: Final = 10_000
 UNSURE_READ_MS: Final = 500
 """A writer that cannot renew its lease writes only onto rows read so recently."""
 NOT_READY: Final = "node_not_ready"
@@ -369,10 +369,9 @@ class Engine:
         self._clock(now_ms)
         request = self._due.pop(probe_id, None)
         if request is not None:
-            check = self._checks.get(request.check)
-            if check is not None:
-                check.evidence.on_started(probe_id, now_ms)
-                self._touch(check, now_ms)
+            check = self._checks[request.check]
+            check.evidence.on_started(probe_id, now_ms)
+            self._touch(check, now_ms)
         return self._flush()
 
     def observe_probe_connected(self, check: str, probe_id: int, now_ms: int) -> tuple[Event, ...]:
@@ -456,7 +455,8 @@ class Engine:
                 if not check.evidence.late(flight):
                     health.on_failure(now_ms)
             case ProbeOutcome.INCONCLUSIVE:
-                if check.evidence.inconclusive_in_row == INCONCLUSIVE_ALARM:
+                counted = result.reason is not ProbeReason.CANCELLED
+                if counted and check.evidence.inconclusive_in_row == INCONCLUSIVE_ALARM:
                     self._emit(
                         "probe.inconclusive",
                         gateway=check.name,
@@ -465,6 +465,8 @@ class Engine:
                         count=INCONCLUSIVE_ALARM,
                         detail=result.detail or None,
                     )
+            case _:
+                assert_never(result.outcome)
 
     def _worth_a_burst(self, check: Check) -> bool:
         """Whether a failed single probe needs a burst: not for one that is out and known DOWN."""
@@ -668,6 +670,14 @@ class Engine:
         if check.health.set_cause(cause, now_ms, present=present):
             self._emit("gateway.degraded", gateway=check.name, cause=cause)
 
+    def _in_company(self, check: Check, now_ms: int) -> bool:
+        """Whether another member is without an answer, too, at this very instant (design 5.5)."""
+        return any(
+            other.evidence.unanswered(now_ms) or other.evidence.undetermined(now_ms)
+            for other in check.others
+            if self._is_member(other)
+        )
+
     def _conclude(self, check: Check, finding: Finding, now_ms: int) -> None:
         result = "passed" if finding.passed else (finding.death or "nothing")
         self._emit(
@@ -679,7 +689,7 @@ class Engine:
         )
         if finding.death is None:
             return
-        first = check.health.on_verdict(finding)
+        first = check.health.on_verdict(finding, company=self._in_company(check, now_ms))
         detect_ms = finding.ended_ms - finding.first_sign_ms
         self._emit(
             "check.fell",
@@ -1103,6 +1113,8 @@ class Engine:
                     router=route.router,
                     message=result.message,
                 )
+            case _:
+                assert_never(result.outcome)
         if route.storm_until_ms is not None and route.storm_until_ms != storm:
             self._emit(
                 "route.write_storm",
@@ -1508,6 +1520,8 @@ class Engine:
                 self._hand_over(command)
             case DropNextHop():
                 self._drop(command)
+            case _:
+                assert_never(command)
         self._dirty.update(self._routes)
         return self._flush()
 
@@ -1792,10 +1806,7 @@ class Engine:
         return key in self._moved or key in self._dirty or self._outdated(route, now_ms)
 
     def _outdated(self, route: Route, now_ms: int) -> bool:
-        decision = self._decisions.get(route.key)
-        if decision is None:
-            return True
-        deadline_ms = decision.next_deadline_ms
+        deadline_ms = self._decisions[route.key].next_deadline_ms
         return deadline_ms is not None and deadline_ms <= now_ms
 
     def _refresh_stale(self, route: Route, selection: Selection, now_ms: int) -> None:
@@ -1803,8 +1814,7 @@ class Engine:
         for name in selection.stale:
             for check in self._checks_in(route, name):
                 verdict = check.health.verdict
-                if verdict is None:
-                    continue
+                assert verdict is not None
                 if not verdict.stale:
                     check.health.mark_stale()
                 if check.evidence.burst is None:
@@ -1950,10 +1960,7 @@ class Engine:
         return tuple(gateway.name for gateway in self._vips[vip].gateways.values())
 
     def _gateway(self, vip: str, name: str) -> GatewayConfig:
-        for gateway in self._vips[vip].gateways.values():
-            if gateway.name == name:
-                return gateway
-        raise AssertionError(name)
+        return next(g for g in self._vips[vip].gateways.values() if g.name == name)
 
     def _views(self, route: Route, vip: _Vip, now_ms: int) -> tuple[GatewayView, ...]:
         if route.key in self._dirty or self._outdated(route, now_ms):
@@ -2002,6 +2009,7 @@ class Engine:
             verdict_at_ms=verdict.at_ms if verdict else 0,
             silent_since_ms=verdict.silent_since_ms if verdict else None,
             silent_at_ms=verdict.silent_at_ms if verdict else None,
+            company=verdict is not None and verdict.company,
             burst_start_ms=verdict.burst_start_ms if verdict else 0,
             unanswered=evidence.unanswered(now_ms),
             undetermined=evidence.undetermined(now_ms),
@@ -2080,8 +2088,6 @@ class Engine:
             return tuple(self._planned(route, step, "adoption") for step in marks)
         if not own.ours:
             return self._plan_missing(route, vip, own, selection)
-        if not selection.desired and own.members:
-            return ()
         departed = {gateway.name for gateway in vip.departed.values()}
         steps = diff(
             own,

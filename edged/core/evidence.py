@@ -13,7 +13,7 @@ is recorded as such and removes nobody.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, assert_never
 
 from edged.core.types import (
     LOSS_REASONS,
@@ -577,7 +577,7 @@ class Evidence:
         """Record that a probe's SYN (or PING) has left."""
         flight = self.flights.get(probe_id)
         self.waits.pop(probe_id, None)
-        if flight is not None and flight.started_ms is None:
+        if flight is not None:
             flight.started_ms = now_ms
 
     def on_connected(self, probe_id: int, now_ms: int) -> None:
@@ -608,6 +608,8 @@ class Evidence:
                 self._on_failure(flight, result, now_ms)
             case ProbeOutcome.INCONCLUSIVE:
                 self._on_inconclusive(flight, result, now_ms)
+            case _:
+                assert_never(result.outcome)
         return flight, None
 
     def _on_pass(self, flight: Flight, result: ProbeResult, now_ms: int) -> Finding | None:
@@ -742,8 +744,8 @@ class Evidence:
 
     def on_stall(self, stall_ms: int) -> None:
         """Give an open burst the time that we lost ourselves."""
-        if self.burst is not None:
-            self.burst.extended_ms += stall_ms
+        assert self.burst is not None
+        self.burst.extended_ms += stall_ms
 
     # --- what it amounts to
 

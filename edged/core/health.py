@@ -20,7 +20,8 @@ class Verdict:
 
     `since_ms` and `first_sign_ms` are of the first verdict in a row; the rest is the newest
     burst's. `silent_since_ms` is the first sign of an unbroken silence, `silent_at_ms` its first
-    verdict. `passed_since` says that a probe begun in or after that burst has passed.
+    verdict. `passed_since` says that a probe begun in or after that burst has passed, `company`
+    that another member was without an answer when the newest burst ended.
     """
 
     death: DeathClass
@@ -34,6 +35,7 @@ class Verdict:
     silent_at_ms: int | None = None
     passed_since: bool = False
     stale: bool = False
+    company: bool = False
 
     @property
     def known_bad(self) -> bool:
@@ -135,7 +137,7 @@ class Health:
         self.passes = 0
         self.stable_from_ms = now_ms
 
-    def on_verdict(self, finding: Finding) -> bool:
+    def on_verdict(self, finding: Finding, *, company: bool = False) -> bool:
         """Take a verdict; True if the gateway was not DOWN before.
 
         A verdict after a pass is a new one only if the rise was complete; until then the gateway
@@ -162,6 +164,7 @@ class Health:
             at_ms=finding.ended_ms,
             witness=finding.witness,
             silent_since_ms=silent_since_ms,
+            company=company,
             silent_at_ms=silent_at_ms,
             stale=finding.burst_start_ms < self.valid_from_ms,
         )

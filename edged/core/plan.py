@@ -12,7 +12,7 @@ except by `adoption_steps`, which a person has asked for.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from edged.core.types import (
     CreateRow,
@@ -254,6 +254,8 @@ def after_step(rows: tuple[RouteRow, ...], step: Step) -> frozenset[tuple[str, b
             view |= {(hop, disabled) for hop in hops}
         case SetComment():
             pass
+        case _:
+            assert_never(step)
     return frozenset(view)
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Final
+from typing import Final, assert_never
 
 from edged.core.plan import OwnRows, after_step, shape_of, sort_rows
 from edged.core.types import (
@@ -485,6 +485,8 @@ def _kind(planned: PlannedStep) -> str:
             return "create" if planned.added else "create_spare"
         case SetComment():
             return "mark"
+        case _:
+            assert_never(planned.step)
 
 
 def _describe(row: RouteRow) -> str:

@@ -65,6 +65,7 @@ class GatewayView:
     verdict_at_ms: int = 0
     silent_since_ms: int | None = None
     silent_at_ms: int | None = None
+    company: bool = False
     burst_start_ms: int = 0
     unanswered: bool = False
     undetermined: bool = False
@@ -218,8 +219,8 @@ def _enter(
                 entering.append(Entering(gateway=view.name))
             else:
                 waiting.append(wait)
-                if wait.until_ms is not None:
-                    deadlines.append(wait.until_ms)
+                assert wait.until_ms is not None
+                deadlines.append(wait.until_ms)
         elif view.state in {GatewayState.DOWN, GatewayState.UNKNOWN}:
             waiting.append(
                 Waiting(gateway=view.name, reason=WaitReason.RISE, progress=view.progress),
@@ -348,8 +349,12 @@ def _too_old(view: GatewayView, inside: list[GatewayView], now: Circumstances) -
 
 
 def _is_mass(view: GatewayView, inside: list[GatewayView]) -> bool:
-    """Whether another member is, or just was, without an answer, too (design 5.5)."""
-    return any(
+    """Whether another member is, or was when the verdict fell, without an answer, too (5.5).
+
+    Who was in company then stays so until its next burst: else whoever comes back last after an
+    outage of our own would be alone, and leave.
+    """
+    return view.company or any(
         other.unanswered or other.undetermined or _silent_together(view, other)
         for other in inside
         if other.name != view.name

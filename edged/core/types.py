@@ -361,11 +361,6 @@ class ProbeTiming:
         return self.silent_after_ms - self.burst_ms[2]
 
     @property
-    def silent_after_lossy_ms(self) -> int:
-        """When *silent* may fall on a lossy path: one SYN later (design 4.3)."""
-        return self.burst_ms[3] + self.syn_wait_ms
-
-    @property
     def burst_length_ms(self) -> int:
         """From the start of a burst to its last deadline."""
         return self.burst_ms[3] + self.deadline_ms

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from edged.config.types import BgpPolicy, Config
 from edged.core.bgp import BgpSessions
@@ -52,6 +52,18 @@ MAX_TIMER_MS: Final = 1_000
 Publish = Callable[[Event, datetime], None]
 
 
+class Watcher(Protocol):
+    """Who wants to know of what the core makes no event of; it has to be quick."""
+
+    def probe_finished(self, result: ProbeResult) -> None:
+        """A probe has an outcome."""
+        ...
+
+    def route_read(self, read: RouteRead) -> None:
+        """A router has shown a VIP's rows."""
+        ...
+
+
 class Agent:
     """The engine, the prober and the router clients, wired together."""
 
@@ -79,6 +91,7 @@ class Agent:
         self._closed = False
         self._slept_ms = clock.boot_ms() - clock.monotonic_ms()
         self.turns = 0
+        self.watcher: Watcher | None = None
         self.engine = Engine(wanted, clock.monotonic_ms())
         self.runner = ProbeRunner(
             probe_targets(config, wanted), self, loop=self._loop, clock_us=clock.monotonic_us
@@ -263,6 +276,8 @@ class Agent:
         """A probe has an outcome."""
         self._handed.pop(result.probe_id, None)
         self._took(self.engine.observe_probe_finished(result, now_ms))
+        if self.watcher is not None:
+            self.watcher.probe_finished(result)
 
     def held_opened(self, check: str, now_ms: int) -> None:
         """A light probe's connection is held."""
@@ -325,6 +340,8 @@ class Agent:
     def route_read(self, read: RouteRead, now_ms: int, /) -> None:
         """One VIP's rows."""
         self._took(self.engine.observe_route(read, now_ms))
+        if self.watcher is not None:
+            self.watcher.route_read(read)
 
     def read_refused(self, router: str, vip: str, detail: str, now_ms: int, /) -> None:
         """One VIP's rows cannot be read."""

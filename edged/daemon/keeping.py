@@ -6,7 +6,7 @@ the oldest events and is told how many.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -47,9 +47,14 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._listeners: list[Listener] = []
+        self._told: list[Callable[[StoredEvent], None]] = []
         self._closed = asyncio.Event()
         self.recent: deque[StoredEvent] = deque(maxlen=RECENT)
         self.last_change: StoredEvent | None = None
+
+    def on_kept(self, tell: Callable[[StoredEvent], None]) -> None:
+        """Tell somebody of each event that is kept, at once; it has to be quick."""
+        self._told.append(tell)
 
     def publish(self, event: Event, at: datetime) -> None:
         """Log, keep and hand on one event; debug events are only logged."""
@@ -60,6 +65,8 @@ class Keeper:
         self.recent.append(stored)
         if event.name in CHANGES:
             self.last_change = stored
+        for tell in self._told:
+            tell(stored)
         for listener in self._listeners:
             listener.put(stored)
 

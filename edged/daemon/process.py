@@ -26,6 +26,7 @@ from edged.core.types import Drain, FrozenReason, Pause
 from edged.daemon.agent import Agent
 from edged.daemon.conversion import core_config
 from edged.daemon.keeping import Keeper, monotonic_at
+from edged.daemon.pages import Pages
 from edged.daemon.verbs import Verbs
 from edged.store.sqlite import Store
 from edged.store.values import Notice, NoticeKind, Persisted, SavedDrain, SavedPause
@@ -78,6 +79,7 @@ class Process:
         self.stop = asyncio.Event()
         self.verbs: Verbs | None = None
         self.reason = "asked"
+        self._bug: Exception | None = None
         self.started = clock.wall()
         self.started_ms = clock.monotonic_ms()
 
@@ -97,6 +99,9 @@ class Process:
             redact=self.redactor.hide,
         )
         self.verbs = verbs = Verbs(self, store, persisted)
+        self.pages = Pages(self, store)
+        self.agent.watcher = self.pages
+        self.keeper.on_kept(self.pages.event)
         store.on_notice(self._store_notice)
         try:
             self._started_event(once=once)
@@ -198,6 +203,7 @@ class Process:
 
     async def _run_until_stopped(self, verbs: Verbs) -> int:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._broke)
         loop.add_signal_handler(signal.SIGTERM, self._end, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self._end, "SIGINT")
         loop.add_signal_handler(signal.SIGHUP, self._hang_up)
@@ -212,6 +218,7 @@ class Process:
                 group.create_task(self._feed(watchdog), name="watchdog")
                 group.create_task(self._announce_ready(), name="ready")
                 group.create_task(verbs.keep_forever(), name="keeping")
+                group.create_task(self.pages.run(), name="pages")
                 await self.stop.wait()
                 self.notifier.stopping("finishing the step in flight")
                 self._tell_stopped()
@@ -223,6 +230,8 @@ class Process:
         finally:
             watchdog.close()
             await control.stop()
+        if self._bug is not None:
+            raise self._bug
         return EXIT_FINE
 
     def _start_cluster(self, group: asyncio.TaskGroup) -> None:
@@ -233,6 +242,14 @@ class Process:
         """After the last step: who takes the lease must not meet a writer."""
         if self.cluster is not None:
             await self.cluster.close()
+
+    def _broke(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A callback raised: a bug of ours ends the process, and the route stays as it is."""
+        loop.default_exception_handler(context)
+        found = context.get("exception")
+        if isinstance(found, Exception) and not isinstance(found, OSError):
+            self._bug = found
+            self._end("a bug")
 
     def _end(self, reason: str) -> None:
         self.reason = reason

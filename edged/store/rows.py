@@ -15,12 +15,16 @@ from typing import Any, Final
 from edged.core.events import Scalar, Severity
 from edged.store import schema
 from edged.store.values import (
+    AlertBatch,
     Notice,
     Persisted,
     SavedAdoption,
     SavedDrain,
     SavedGateway,
+    SavedIncident,
+    SavedMessage,
     SavedPause,
+    SavedSilence,
     StoredEvent,
 )
 
@@ -30,6 +34,8 @@ EVENTS_READ_MAX: Final = 10_000
 RETENTION_ROWS_A_STEP: Final = 500
 RETENTION_STEPS_MAX: Final = 40
 """Deletes stay small, so that a question never waits long behind them."""
+
+Statement = tuple[str, tuple[object, ...]]
 
 SmallTables = Mapping[str, Sequence[tuple[Any, ...]]]
 """State as opposed to history: each small table whole."""
@@ -84,9 +90,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def read_small(connection: sqlite3.Connection) -> SmallTables:
     """Return the state whole."""
     return {
-        table: [tuple(row) for row in connection.execute(f"SELECT * FROM {table}")]  # noqa: S608 - our own names
+        table: [tuple(row) for row in connection.execute(f"SELECT * FROM {table}{_state(table)}")]  # noqa: S608 - our own names
         for table in schema.SMALL_TABLES
     }
+
+
+def _state(table: str) -> str:
+    condition = schema.STATE_ROWS.get(table)
+    return f" WHERE {condition}" if condition else ""
 
 
 def write_small(
@@ -98,7 +109,7 @@ def write_small(
     """Write state in place of what is there; in the tables `keep`, on top of it."""
     for table, rows in small.items():
         if table not in keep:
-            connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+            connection.execute(f"DELETE FROM {table}{_state(table)}")  # noqa: S608 - our own names
         for row in rows:
             marks = ", ".join("?" * len(row))
             connection.execute(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", row)  # noqa: S608 - our own names
@@ -138,9 +149,120 @@ def persisted(small: SmallTables, *, must_pause: bool, notices: tuple[Notice, ..
             SavedGateway(name=name, address=address, node=node, at=to_wall(at_ms))
             for name, address, node, at_ms in small["gateway"]
         ),
+        incidents=tuple(_incident(row) for row in small["incident"]),
+        outbox=tuple(_message(row) for row in small["outbox"]),
+        silences=tuple(_silence(row) for row in small["silence"]),
         must_pause=must_pause,
         notices=notices,
     )
+
+
+def _incident(row: tuple[Any, ...]) -> SavedIncident:
+    incident, number, kind, severity, opened_ms, closed_ms, title, document = row
+    return SavedIncident(
+        incident=incident,
+        number=number,
+        kind=kind,
+        severity=_SEVERITIES[severity],
+        opened=to_wall(opened_ms),
+        closed=to_wall_or_none(closed_ms),
+        title=title,
+        document=json.loads(document),
+    )
+
+
+def _message(row: tuple[Any, ...]) -> SavedMessage:
+    seq, message, channel, incident, created_ms, tries, failed, error, document = row
+    return SavedMessage(
+        seq=seq,
+        message=message,
+        channel=channel,
+        incident=incident,
+        created=to_wall(created_ms),
+        tries=tries,
+        failed=bool(failed),
+        error=error,
+        document=json.loads(document),
+    )
+
+
+def _silence(row: tuple[Any, ...]) -> SavedSilence:
+    number, owner, reason, gateway, vip, since_ms, until_ms = row
+    return SavedSilence(
+        number=number,
+        owner=owner,
+        reason=reason,
+        gateway=gateway,
+        vip=vip,
+        since=to_wall(since_ms),
+        until=to_wall(until_ms),
+    )
+
+
+def alert_statements(batch: AlertBatch) -> tuple[Statement, ...]:
+    """Return what keeps a batch: incidents, messages and whose events they are, all or nothing."""
+    statements: list[Statement] = [
+        (
+            "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                one.incident,
+                one.number,
+                clean(one.kind),
+                _SEVERITIES.index(one.severity),
+                to_ms(one.opened),
+                to_ms_or_none(one.closed),
+                clean(one.title),
+                json.dumps(one.document),
+            ),
+        )
+        for one in batch.incidents
+    ]
+    statements += [("DELETE FROM outbox WHERE seq = ?", (seq,)) for seq in batch.removed]
+    statements += [
+        (
+            "INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                one.seq,
+                one.message,
+                clean(one.channel),
+                one.incident,
+                to_ms(one.created),
+                one.tries,
+                int(one.failed),
+                clean(one.error),
+                json.dumps(one.document),
+            ),
+        )
+        for one in batch.messages
+    ]
+    statements += [
+        ("UPDATE event SET incident = ? WHERE seq = ?", (incident, seq))
+        for incident, seqs in batch.events.items()
+        for seq in seqs
+    ]
+    return tuple(statements)
+
+
+def read_incidents(
+    connection: sqlite3.Connection,
+    *,
+    limit: int,
+    since: datetime | None = None,
+    incident: str | None = None,
+) -> tuple[SavedIncident, ...]:
+    """Return the newest incidents, oldest first."""
+    rows = connection.execute(
+        "SELECT * FROM incident WHERE (opened_ms >= ? OR closed_ms IS NULL) "
+        "AND (? IS NULL OR incident = ?) ORDER BY number DESC LIMIT ?",
+        (to_ms(since) if since is not None else 0, incident, incident, limit),
+    ).fetchall()
+    return tuple(_incident(tuple(row)) for row in reversed(rows))
+
+
+def last_incident(connection: sqlite3.Connection) -> int:
+    """Return the number of the newest incident, 0 where there is none."""
+    (last,) = connection.execute("SELECT max(number) FROM incident").fetchone()
+    return last or 0
 
 
 def insert_events(connection: sqlite3.Connection, events: Iterable[StoredEvent]) -> None:
@@ -205,7 +327,7 @@ def read_events(
         wanted.append((f"name IN ({', '.join('?' * len(names))})", None))
     values = [value for _, value in wanted if value is not None]
     rows = connection.execute(
-        "SELECT seq, at_ms, name, severity, fields FROM event WHERE "  # noqa: S608 - values are bound
+        "SELECT seq, at_ms, name, severity, fields, incident FROM event WHERE "  # noqa: S608 - values are bound
         + " AND ".join(condition for condition, _ in wanted)
         + " ORDER BY seq DESC LIMIT ?",
         (*values, *names, min(limit, EVENTS_READ_MAX)),
@@ -218,6 +340,8 @@ def _event(row: sqlite3.Row) -> StoredEvent:
         key: tuple(value) if isinstance(value, list) else value
         for key, value in json.loads(row["fields"]).items()
     }
+    if row["incident"] is not None:
+        fields["incident"] = row["incident"]
     return StoredEvent(
         seq=row["seq"],
         at=to_wall(row["at_ms"]),
@@ -247,4 +371,10 @@ def retain(connection: sqlite3.Connection, retention: Retention, now_ms: int) ->
         surplus = max(surplus - by_number - by_age, 0)
         if surplus == 0 and by_age < RETENTION_ROWS_A_STEP:
             break
+    with transaction(connection):
+        connection.execute(
+            "DELETE FROM incident WHERE incident IN (SELECT incident FROM incident "
+            "WHERE closed_ms < ? ORDER BY closed_ms LIMIT ?)",
+            (oldest_ms, RETENTION_ROWS_A_STEP),
+        )
     connection.execute("PRAGMA incremental_vacuum(50)").fetchall()

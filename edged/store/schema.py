@@ -59,11 +59,56 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             PRIMARY KEY (router, day)
         ) {_STRICT_KEYED}""",
     ),
+    (
+        f"""CREATE TABLE incident (
+            incident TEXT PRIMARY KEY,
+            number INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            severity INTEGER NOT NULL,
+            opened_ms INTEGER NOT NULL,
+            closed_ms INTEGER,
+            title TEXT NOT NULL,
+            document TEXT NOT NULL
+        ) {_STRICT_KEYED}""",
+        "CREATE INDEX incident_opened ON incident (opened_ms)",
+        f"""CREATE TABLE outbox (
+            seq INTEGER PRIMARY KEY,
+            message TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            incident TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            tries INTEGER NOT NULL,
+            failed INTEGER NOT NULL,
+            error TEXT NOT NULL,
+            document TEXT NOT NULL
+        ) {_STRICT}""",
+        f"""CREATE TABLE silence (
+            number INTEGER PRIMARY KEY,
+            owner TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            gateway TEXT,
+            vip TEXT,
+            since_ms INTEGER NOT NULL,
+            until_ms INTEGER NOT NULL
+        ) {_STRICT}""",
+    ),
 )
 """One entry a version; `PRAGMA user_version` counts how many of them a file has seen."""
 
-SMALL_TABLES: Final = ("drain", "pause", "adoption", "gateway", "route_writes")
+SMALL_TABLES: Final = (
+    "drain",
+    "pause",
+    "adoption",
+    "gateway",
+    "route_writes",
+    "incident",
+    "outbox",
+    "silence",
+)
 """State, as opposed to history: held whole, and carried over when the file has to change."""
+
+STATE_ROWS: Final = {"incident": "closed_ms IS NULL"}
+"""Of these tables only such rows are state; the others are history."""
 
 
 class ForeignFileError(Exception):

@@ -19,15 +19,27 @@ from typing import Final, Self, TypeVar
 
 from edged.core.errors import StoreError
 from edged.core.events import Event, Severity
-from edged.store.rows import Retention, clean, read_events, to_ms, to_ms_or_none
+from edged.store.rows import (
+    Retention,
+    Statement,
+    alert_statements,
+    clean,
+    read_events,
+    read_incidents,
+    to_ms,
+    to_ms_or_none,
+)
 from edged.store.values import (
+    AlertBatch,
     Notice,
     Persisted,
     Saved,
     SavedAdoption,
     SavedDrain,
     SavedGateway,
+    SavedIncident,
     SavedPause,
+    SavedSilence,
     StoredEvent,
 )
 from edged.store.worker import Job, Worker
@@ -151,6 +163,48 @@ class Store:
         """Forget a discovered gateway."""
         return await self._write("DELETE FROM gateway WHERE name = ?", (name,))
 
+    async def save_alerts(self, batch: AlertBatch) -> Saved:
+        """Keep incidents, messages and whose events they are: all of it or nothing."""
+        return await self._write_all(alert_statements(batch))
+
+    @property
+    def last_incident(self) -> int:
+        """The number of the newest incident at the start."""
+        return self._worker.last_incident
+
+    async def incidents(
+        self,
+        *,
+        since: datetime | None = None,
+        incident: str | None = None,
+        limit: int = 200,
+    ) -> tuple[SavedIncident, ...]:
+        """Return the newest incidents, oldest first.
+
+        Raises:
+            StoreError: the disk does not keep up.
+            TimeoutError: the disk did not answer in time.
+        """
+        read = functools.partial(read_incidents, since=since, incident=incident, limit=limit)
+        return await self._ask(read)
+
+    async def save_silence(self, silence: SavedSilence) -> Saved:
+        """Keep a silence."""
+        row = (
+            silence.number,
+            clean(silence.owner),
+            clean(silence.reason),
+            silence.gateway,
+            silence.vip,
+            to_ms(silence.since),
+            to_ms(silence.until),
+        )
+        return await self._write("INSERT OR REPLACE INTO silence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    async def clear_silence(self, number: int) -> Saved:
+        """Forget a silence."""
+        return await self._write("DELETE FROM silence WHERE number = ?", (number,))
+
     def count_write(self, router: str, writes: int = 1) -> None:
         """Count writes to a router under today's date (UTC); does not wait."""
         day = self._worker.wall().date().isoformat()
@@ -255,9 +309,12 @@ class Store:
     # --- inside ----------------------------------------------------------------------------------
 
     async def _write(self, statement: str, values: tuple[object, ...]) -> Saved:
+        return await self._write_all(((statement, values),))
+
+    async def _write_all(self, statements: tuple[Statement, ...]) -> Saved:
         answer: asyncio.Future[bool] = self._loop.create_future()
         settle = functools.partial(self._settle, answer)
-        if not self._worker.submit_write(statement, values, settle):
+        if not self._worker.submit_writes(statements, settle):
             raise StoreError(_FULL)
         try:
             async with asyncio.timeout(JOB_DEADLINE_MS / 1_000):

@@ -1,9 +1,10 @@
 """What the store keeps and says: plain values, with wall times, since they outlive the process."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from edged.core.events import Scalar, Severity
 
@@ -50,6 +51,60 @@ class SavedGateway:
     address: str
     node: str
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedIncident:
+    """An incident; `document` is the alerts' own, of which the store knows nothing."""
+
+    incident: str
+    number: int
+    kind: str
+    severity: Severity
+    opened: datetime
+    closed: datetime | None
+    title: str
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedMessage:
+    """A message that has not been delivered to one channel; `failed`: not tried by itself again."""
+
+    seq: int
+    message: str
+    channel: str
+    incident: str
+    created: datetime
+    tries: int = 0
+    failed: bool = False
+    error: str = ""
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedSilence:
+    """A person's wish for quiet, about one gateway, one VIP, or everything."""
+
+    number: int
+    owner: str
+    reason: str
+    gateway: str | None
+    vip: str | None
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertBatch:
+    """What is kept in one transaction."""
+
+    incidents: tuple[SavedIncident, ...] = ()
+    messages: tuple[SavedMessage, ...] = ()
+    removed: tuple[int, ...] = ()
+    """Numbers of messages that have left, or stand in a newer one."""
+    events: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Incidents to the numbers of the events that are theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,5 +163,9 @@ class Persisted:
     pause: SavedPause | None = None
     adoptions: tuple[SavedAdoption, ...] = ()
     gateways: tuple[SavedGateway, ...] = ()
+    incidents: tuple[SavedIncident, ...] = ()
+    """The open ones."""
+    outbox: tuple[SavedMessage, ...] = ()
+    silences: tuple[SavedSilence, ...] = ()
     must_pause: bool = False
     notices: tuple[Notice, ...] = ()

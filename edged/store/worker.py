@@ -23,7 +23,9 @@ from edged.store.rows import (
     EVENTS_READ_MAX,
     Retention,
     SmallTables,
+    Statement,
     insert_events,
+    last_incident,
     last_seq,
     paused,
     persisted,
@@ -61,7 +63,15 @@ OUR_FAULT: Final = (
     sqlite3.NotSupportedError,
 )
 
-MAY_HOLD_MORE: Final = ("drain", "adoption", "gateway", "route_writes")
+MAY_HOLD_MORE: Final = (
+    "drain",
+    "adoption",
+    "gateway",
+    "route_writes",
+    "incident",
+    "outbox",
+    "silence",
+)
 """Tables of a file that could not be read at the start: what they hold stays beside the new."""
 
 T = TypeVar("T")
@@ -91,6 +101,7 @@ class Worker:
         self.degraded: str | None = None
         self.dropped = 0
         self.last_seq = 0
+        self.last_incident = 0
         self.wall = wall
         self.on_notice: Callable[[Notice], None] = lambda _: None
         self._path = path
@@ -123,10 +134,9 @@ class Worker:
             return False
         return True
 
-    def submit_write(self, statement: str, values: tuple[object, ...], settle: Settle) -> bool:
-        """Enqueue a write of state; `settle` gets True if it reached the disk."""
-        job = functools.partial(self._write_row, statement=statement, values=values)
-        return self.submit(job, settle)
+    def submit_writes(self, statements: tuple[Statement, ...], settle: Settle) -> bool:
+        """Enqueue writes that belong together; `settle` gets True if they reached the disk."""
+        return self.submit(functools.partial(self._write_rows, statements=statements), settle)
 
     def note_event(self, event: StoredEvent) -> None:
         """Enqueue an event, or count it as dropped."""
@@ -213,16 +223,16 @@ class Worker:
                 self._go_to_memory(f"{self._path} cannot be written: {error}")
             return job(self._connection)
 
-    def _write_row(
+    def _write_rows(
         self,
         connection: sqlite3.Connection,
         *,
-        statement: str,
-        values: tuple[object, ...],
+        statements: tuple[Statement, ...],
     ) -> bool:
-        """Write a row of the small tables; True if it is on the disk now."""
+        """Write rows of the small tables; True if they are on the disk now."""
         with transaction(connection):
-            connection.execute(statement, values)
+            for statement, values in statements:
+                connection.execute(statement, values)
         self._small = read_small(connection)
         return self._path is not None and self.degraded is None
 
@@ -262,6 +272,7 @@ class Worker:
             self._open_at_start(self._path)
         self._small = read_small(self._connection)
         self.last_seq = last_seq(self._connection)
+        self.last_incident = last_incident(self._connection)
         self.found = persisted(self._small, must_pause=self._state_unknown, notices=tuple(notices))
         self.on_notice = lambda _: None
         if self.degraded is None:

@@ -200,9 +200,12 @@ class _Sink:
             if self._journal.send(entry):
                 return
             entry = f"<{entry['PRIORITY']}>{entry['MESSAGE']}"
+        # RouterOS comments may hold bytes of any encoding, which come as lone surrogates.
+        encoding = self._stream.encoding or "utf-8"
+        line = entry.encode(encoding, "backslashreplace").decode(encoding)
         # A closed pipe or a full disk behind stderr leaves nobody to tell.
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(entry + "\n")
+            self._stream.write(line + "\n")
             self._stream.flush()
 
     def _tell_dropped(self, like: str | dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """What happened, said to people: a sentence for each event, and durations as people write them.
 
-English now; another language is another entry of `EVENT_SENTENCES` with the same names, and a test
-holds each against the core's table. Imports nothing of edged, so that the command line stays quick.
+English here, Korean in `event_words_ko`; a test holds each language against the core's table.
+Imports nothing else of edged, so that the command line stays quick.
 """
 
 import re
@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from edged.web.event_words_ko import EVENT_SENTENCES_KO, REASONS_KO, SENSORS_KO
+
 ENGLISH: Final = "en"
+KOREAN: Final = "ko"
 
 
 class Known(dict[str, object]):
@@ -121,6 +124,7 @@ EVENT_SENTENCES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "store.degraded": "history is kept in memory only: {detail}",
             "store.recovered": "history is kept on disk again[: {detail}]",
         },
+        KOREAN: EVENT_SENTENCES_KO,
     },
 )
 """What happened, from an event's fields. A part in brackets is left out if a field is missing."""
@@ -142,7 +146,7 @@ def event_sentence(
     """
     table = EVENT_SENTENCES.get(language, EVENT_SENTENCES[ENGLISH])
     words = table.get(name)
-    said = {key: _said(key, value) for key, value in fields.items()}
+    said = {key: _said(key, value, language) for key, value in fields.items()}
     said["who"] = fields.get("owner") or fields.get("source") or ""
     present = {key for key, value in said.items() if fields.get(key, value) not in _NOTHING}
     if words is None:
@@ -160,21 +164,23 @@ def event_sentence(
 _NOTHING: Final[tuple[object, ...]] = (None, "", (), [])
 
 
-def _said(key: str, value: object) -> object:
+def _said(key: str, value: object, language: str) -> object:
     """Write one field: lists with commas, durations with their unit, words without underscores."""
+    korean = language == KOREAN
     match value:
         case bool():
-            return "yes" if value else "no"
+            return ("예" if value else "아니요") if korean else ("yes" if value else "no")
         case int() if key.endswith("_us"):
             return f"{value / 1_000:.1f} ms"
         case int() if key.endswith("_ms"):
-            return spell_duration(value)
+            return spell_duration(value, language)
         case tuple() | list():
-            return ", ".join(str(item) for item in value) or "nobody"
+            return ", ".join(str(item) for item in value) or ("없음" if korean else "nobody")
         case str() if key == "sensor":
-            return _SENSORS.get(value, value)
-        case str():
-            return value.replace("_", " ") if key in {"reason", "cause", "class"} else value
+            return (SENSORS_KO if korean else _SENSORS).get(value, value)
+        case str() if key in {"reason", "cause", "class"}:
+            known = REASONS_KO.get(value) if korean else None
+            return known or value.replace("_", " ")
         case _:
             return value
 
@@ -191,22 +197,28 @@ _DAY_MS: Final = 86_400_000
 _EXACT_MS: Final = 1_000
 
 
-def spell_duration(duration_ms: int) -> str:
+_UNITS: Final[Mapping[str, tuple[str, str, str, str]]] = MappingProxyType(
+    {ENGLISH: (" d", " h", " m", " s"), KOREAN: ("일", "시간", "분", "초")}
+)
+
+
+def spell_duration(duration_ms: int, language: str = ENGLISH) -> str:
     """Write a duration for people: `13 ms`, `2.4 s`, `1 m 18 s`, `3 h 5 m`, `12 d`."""
     if duration_ms < _EXACT_MS:
         return f"{max(duration_ms, 0)} ms"
+    days, hours, minutes, seconds = _UNITS.get(language, _UNITS[ENGLISH])
     if duration_ms < 10 * _EXACT_MS and duration_ms % _EXACT_MS:
-        return f"{duration_ms / 1_000:.1f} s"
+        return f"{duration_ms / 1_000:.1f}{seconds}"
     if duration_ms < _MINUTE_MS:
-        return f"{duration_ms // 1_000} s"
+        return f"{duration_ms // 1_000}{seconds}"
     for unit_ms, unit, part_ms, part in (
-        (_DAY_MS, "d", _HOUR_MS, "h"),
-        (_HOUR_MS, "h", _MINUTE_MS, "m"),
-        (_MINUTE_MS, "m", _EXACT_MS, "s"),
+        (_DAY_MS, days, _HOUR_MS, hours),
+        (_HOUR_MS, hours, _MINUTE_MS, minutes),
+        (_MINUTE_MS, minutes, _EXACT_MS, seconds),
     ):
         if duration_ms >= unit_ms:
             whole, rest = divmod(duration_ms, unit_ms)
             parts = rest // part_ms
-            short = not parts or (whole >= 3 and unit == "d")  # noqa: PLR2004 - hours no longer matter
-            return f"{whole} {unit}" if short else f"{whole} {unit} {parts} {part}"
+            short = not parts or (whole >= 3 and unit_ms == _DAY_MS)  # noqa: PLR2004 - hours no longer matter
+            return f"{whole}{unit}" if short else f"{whole}{unit} {parts}{part}"
     raise AssertionError(duration_ms)

@@ -190,6 +190,7 @@ def gateway_part(snapshot: GatewaySnapshot, routes: list[RouteDecision], facts: 
     return {
         "name": snapshot.name,
         "address": snapshot.address,
+        "port": facts.port(snapshot.check),
         "state": snapshot.state.value,
         "progress": snapshot.progress,
         "reason": snapshot.reason,
@@ -291,6 +292,7 @@ def kept_part(kept: Kept, route: RouteDecision, snapshot: GatewaySnapshot | None
         "router": route.router,
         "reason": kept.reason.value,
         "sentence": words,
+        "floor": route.min_healthy,
     }
 
 
@@ -319,6 +321,7 @@ def waiting_part(waiting: Waiting, route: RouteDecision, facts: Facts, check: st
         ),
         "until": facts.moment.stamp(waiting.until_ms),
         "progress": waiting.progress,
+        "needs": {"probes": timing.rise, "stable_ms": timing.stable_for_ms},
     }
 
 

@@ -134,12 +134,16 @@ class Watch:
 
     def __init__(self) -> None:
         self._probes: dict[str, _Probes] = {}
+        self._reads: dict[tuple[str, str], int] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of the past."""
         self._gateways: dict[str, _Gateway] = {}
         self._vips: dict[str, _Vip] = {}
         self._runs: deque[tuple[int, str]] = deque(maxlen=CHANGES_MAX)
         self._last_ms = 0
         self._events: deque[Document] = deque(maxlen=EVENTS_KEPT)
-        self._reads: dict[tuple[str, str], int] = {}
         self._router_since: dict[str, int] = {}
         self._went_down: dict[str, Fields] = {}
         self._removals: dict[tuple[str, str], dict[str, Removal]] = {}
@@ -191,7 +195,7 @@ class Watch:
     def past(self, documents: Iterable[Document]) -> None:
         """Take what the store kept of the last day, before or after the first live events."""
         live = list(self._events)
-        self.__init__()  # type: ignore[misc]  # begins anew, then in order
+        self._begin()
         seen = set()
         for document in [*documents, *live]:
             if document["seq"] not in seen:

@@ -1,7 +1,7 @@
 """What edged says to people about reasons and states, in one table; `event_words` has the events.
 
-English now; another language is another entry of `SENTENCES` and `BRIEF` with the same keys, and a
-test holds each against the closed lists of the core. Keys of documents are never translated.
+English here, Korean in `words_ko`, with the same keys; a test holds each language against the
+closed lists of the core. Keys of documents are never translated.
 Nothing here decides or knows a time.
 """
 
@@ -18,9 +18,19 @@ from edged.core.types import (
     ProbeReason,
     WaitReason,
 )
-from edged.web.event_words import ENGLISH, Known
+from edged.web.event_words import ENGLISH, KOREAN, Known
+from edged.web.words_ko import (
+    BRIEF_KO,
+    DEATH_KO,
+    FROZEN_KO,
+    KEPT_KO,
+    KEPT_LAST_DOWN_KO,
+    PROBE_KO,
+    STATE_KO,
+    WAITS_KO,
+)
 
-_KEPT: Final[Mapping[StrEnum, str]] = {
+_KEPT: Final[Mapping[str, str]] = {
     KeptReason.NO_WITNESS: "nobody else answered meanwhile, so edged may be the blind one",
     KeptReason.FLOOR: "fewer than {floor} would be left in the route",
     KeptReason.LAST: "it is the last one that answers",
@@ -30,7 +40,7 @@ _KEPT: Final[Mapping[StrEnum, str]] = {
     KeptReason.STALE: "the verdict is old: edged asks again before it acts on it",
 }
 
-_FROZEN: Final[Mapping[StrEnum, str]] = {
+_FROZEN: Final[Mapping[str, str]] = {
     FrozenReason.PAUSED: "a person paused edged",
     FrozenReason.WARM_UP: "edged has just started, or was asleep: it looks before it acts",
     FrozenReason.OBSERVING: "observe mode: edged says what it would do, and does nothing",
@@ -45,7 +55,7 @@ _FROZEN: Final[Mapping[StrEnum, str]] = {
     FrozenReason.ROUTER_UPGRADED: "{router} came back with another major version of RouterOS",
 }
 
-_WAITS: Final[Mapping[StrEnum, str]] = {
+_WAITS: Final[Mapping[str, str]] = {
     WaitReason.RISE: "it has to pass {rise} probes in a row, and {stable} without a failure",
     WaitReason.HOLD_DOWN: "it answers again, and waits out its hold-down",
     WaitReason.ENTRY_GATE: "its BGP session is not up yet",
@@ -53,7 +63,7 @@ _WAITS: Final[Mapping[StrEnum, str]] = {
     WaitReason.HUMAN_HOLD: "a person disabled its row on {router}",
 }
 
-_PROBE: Final[Mapping[StrEnum, str]] = {
+_PROBE: Final[Mapping[str, str]] = {
     ProbeReason.REFUSED: "the host answers, but nothing listens on :{port}",
     ProbeReason.CONNECT_TIMEOUT: "no answer to the connection at all",
     ProbeReason.UNREACHABLE: "the host cannot be reached: no ARP or ICMP says so",
@@ -68,13 +78,13 @@ _PROBE: Final[Mapping[StrEnum, str]] = {
     ProbeReason.CANCELLED: "the probe was called off",
 }
 
-_DEATH: Final[Mapping[StrEnum, str]] = {
+_DEATH: Final[Mapping[str, str]] = {
     DeathClass.REFUSED: "The host answers, but nothing listens on :{port}. Envoy is gone.",
     DeathClass.SILENT: "No packet comes back at all: power, cable, switch or kernel.",
     DeathClass.ILL: "It takes connections, but does not serve: {detail}.",
 }
 
-_STATE: Final[Mapping[StrEnum, str]] = {
+_STATE: Final[Mapping[str, str]] = {
     GatewayState.UP: "It answers; nothing is known against it.",
     GatewayState.DEGRADED: "It serves, but something is wrong with it: {detail}.",
     GatewayState.DOWN: "It does not serve: {detail}.",
@@ -83,7 +93,7 @@ _STATE: Final[Mapping[StrEnum, str]] = {
     GatewayState.UNKNOWN: "No verdict yet: edged has not probed it for long enough.",
 }
 
-SENTENCES: Final[Mapping[str, Mapping[type[StrEnum], Mapping[StrEnum, str]]]] = MappingProxyType(
+SENTENCES: Final[Mapping[str, Mapping[type[StrEnum], Mapping[str, str]]]] = MappingProxyType(
     {
         ENGLISH: {
             KeptReason: _KEPT,
@@ -93,11 +103,22 @@ SENTENCES: Final[Mapping[str, Mapping[type[StrEnum], Mapping[StrEnum, str]]]] = 
             DeathClass: _DEATH,
             GatewayState: _STATE,
         },
+        KOREAN: {
+            KeptReason: KEPT_KO,
+            FrozenReason: FROZEN_KO,
+            WaitReason: WAITS_KO,
+            ProbeReason: PROBE_KO,
+            DeathClass: DEATH_KO,
+            GatewayState: STATE_KO,
+        },
     },
 )
 """Language, closed list, member: a sentence with places for what it is about."""
 
-KEPT_LAST_DOWN: Final = {ENGLISH: "no other one answers either, and a route is never emptied"}
+KEPT_LAST_DOWN: Final = {
+    ENGLISH: "no other one answers either, and a route is never emptied",
+    KOREAN: KEPT_LAST_DOWN_KO,
+}
 """Said for `last` where the one that is kept does not answer itself."""
 
 BRIEF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
@@ -118,6 +139,7 @@ BRIEF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "bgp_down": "BGP session down",
             "not_ready": "node not ready",
         },
+        KOREAN: BRIEF_KO,
     },
 )
 """A few words for a column: verdict classes, probe reasons and causes of degradation."""

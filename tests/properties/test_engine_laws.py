@@ -19,7 +19,6 @@ from edged.core.plan import carries_mark
 from edged.core.types import (
     Command,
     CreateRow,
-    Decision,
     Drain,
     DropNextHop,
     FrozenReason,
@@ -52,7 +51,6 @@ from tests.support.core import (
     a_read,
     a_result,
     a_row,
-    a_step_result,
     apply_step,
     hop,
     names,
@@ -118,7 +116,7 @@ class WatchedBench(Bench):
         super().step(
             planned,
             outcome,
-            applied=applied and outcome is StepOutcome.UNCERTAIN or outcome is StepOutcome.DONE,
+            applied=(applied and outcome is StepOutcome.UNCERTAIN) or outcome is StepOutcome.DONE,
             refusal=refusal if outcome is StepOutcome.REFUSED else None,
         )
         if outcome is StepOutcome.UNCERTAIN:
@@ -455,6 +453,15 @@ class EngineUnderFacts(RuleBasedStateMachine):
         assert first.next_deadline_ms is None or first.next_deadline_ms > self.now_ms
 
     @invariant()
+    def what_is_remembered_is_what_would_be_decided_anew(self) -> None:
+        """Views and decisions are kept until a fact changes; no fact may be overlooked."""
+        engine = self.engine
+        self.take(engine.observe_time(self.now_ms))
+        remembered = engine.decide(self.now_ms).routes
+        engine._dirty.update(engine._routes)
+        assert engine.decide(self.now_ms).routes == remembered
+
+    @invariant()
     def a_frozen_route_has_no_plan_and_an_empty_plan_has_a_reason(self) -> None:
         for route in self.engine.decide(self.now_ms).routes:
             blocking = {frozen.reason for frozen in route.frozen} - {FrozenReason.UNKNOWN_NEXT_HOP}
@@ -567,7 +574,9 @@ def test_a_settled_engine_ignores_repeats(shape: RouteShape, times: int) -> None
             *bench.engine.observe_router_up(
                 some_facts(9_000_000, major=7 if shape is RouteShape.ROWS else 6), bench.now_ms
             ),
-            *bench.engine.observe_route(a_read(bench.rows, bench.now_ms, shape=shape), bench.now_ms),
+            *bench.engine.observe_route(
+                a_read(bench.rows, bench.now_ms, shape=shape), bench.now_ms
+            ),
             *bench.engine.observe_held_opened("node1", bench.now_ms),
             *bench.engine.observe_writer(bench.now_ms, writer=True),
             *bench.engine.observe_time(bench.now_ms),

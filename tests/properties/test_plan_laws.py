@@ -34,7 +34,9 @@ GATEWAYS = gateway_map(COUNT)
 VIP_CONFIG = a_vip(COUNT)
 
 comments = st.one_of(
-    st.sampled_from(["", " ", "ECMP", "게이트웨이 VIP", "  padded ", "edged:website", "x\tedged:we"]),
+    st.sampled_from(
+        ["", " ", "ECMP", "게이트웨이 VIP", "  padded ", "edged:website", "x\tedged:we"]
+    ),
     st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=20),
 )
 spellings = st.sampled_from(["", "%bridge", "@main"])

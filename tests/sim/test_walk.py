@@ -76,6 +76,7 @@ class Walk:
         floor = dice.choice((None, None, None, 1, max(1, count - 1), count))
         self.lossy = dice.random() < 0.25
         self.people = dice.random() < 0.3
+        self.theme = dice.choice(("", "path", "path", "mass", "router", "own", "people", "gateway"))
         config = make_config(
             count,
             timing=timing,
@@ -123,7 +124,7 @@ class Walk:
             raise Violation(text + str(error)) from error
 
     def _pause_ms(self) -> int:
-        return self.dice.choice((0, 3, 30, 120, 400, 1_000, 2_500, 6_000, 12_000))
+        return self.dice.choice((0, 3, 30, 120, 400, 400, 1_000, 2_500, 2_500, 7_000))
 
     def _tell(self, text: str) -> None:
         self.story.append(f"  {self.world.now_ms:>7} {text}")
@@ -175,34 +176,46 @@ class Walk:
     def _something(self) -> None:
         dice = self.dice
         name = dice.choice(self.names)
-        choices: list[tuple[int, Callable[[], None]]] = [
-            (10, lambda: self._mode(name, dice.choice(FAULTS))),
-            (10, lambda: self._mode(name, Mode.SERVING)),
-            (2, lambda: self._blink(name)),
-            (2, self._all_at_once),
-            (2, lambda: self._slow(name)),
-            (2, lambda: self._cut(name)),
-            (2, self._cable),
-            (1, lambda: self._mode(name, Mode.SERVER_ERROR)),
-            (1, lambda: self._mode(name, Mode.HTTP1)),
-            (2, lambda: self._drain(name)),
-            (2, lambda: self._undrain(name)),
-            (2, self._restart),
-            (1, self._stall),
-            (1, self._suspend),
-            (2, self._router_away),
-            (1, self._reboot),
-            (2, self._cut_session),
-            (1, self._refuse),
-            (1, lambda: self._recheck(name)),
-            (1, self._trouble),
-            (1, self._pause),
-            (2, lambda: self._agent(name)),
+        choices: list[tuple[str, int, Callable[[], None]]] = [
+            ("gateway", 10, lambda: self._mode(name, dice.choice(FAULTS))),
+            ("gateway", 10, lambda: self._mode(name, Mode.SERVING)),
+            ("gateway", 2, lambda: self._blink(name)),
+            ("mass", 2, self._all_at_once),
+            ("mass", 1, self._all_but_one),
+            ("gateway", 2, lambda: self._slow(name)),
+            ("path", 2, lambda: self._cut(name)),
+            ("path", 2, self._cable),
+            ("gateway", 1, lambda: self._mode(name, Mode.SERVER_ERROR)),
+            ("gateway", 1, lambda: self._mode(name, Mode.HTTP1)),
+            ("people", 2, lambda: self._drain(name)),
+            ("people", 2, lambda: self._undrain(name)),
+            ("own", 2, self._restart),
+            ("own", 1, self._stall),
+            ("own", 1, self._suspend),
+            ("router", 2, self._router_away),
+            ("router", 1, self._reboot),
+            ("router", 2, self._cut_session),
+            ("router", 1, self._refuse),
+            ("people", 1, lambda: self._recheck(name)),
+            ("own", 1, self._trouble),
+            ("people", 1, self._pause),
+            ("bgp", 2, lambda: self._agent(name)),
         ]
         if self.people:
-            choices.append((3, lambda: self._edit(name)))
-        weights = [weight for weight, _ in choices]
-        dice.choices(choices, weights)[0][1]()
+            choices.append(("people", 3, lambda: self._edit(name)))
+        weights = [weight * (8 if theme == self.theme else 1) for theme, weight, _ in choices]
+        dice.choices(choices, weights)[0][2]()
+
+    def _all_but_one(self) -> None:
+        """Leave one, who has just come back, to serve alone."""
+        last = self.dice.choice(self.names)
+        mode = self.dice.choice(FAULTS)
+        wait_ms = self.dice.choice((0, 300, 2_500))
+        self._tell(f"all but {last} {mode.value}, it serves after {wait_ms} ms")
+        for name in self.names:
+            self.world.set_mode(name, mode)
+        self._live(wait_ms)
+        self.world.set_mode(last, Mode.SERVING)
 
     def _mode(self, name: str, mode: Mode) -> None:
         self._tell(f"{name} {mode.value}")
@@ -235,17 +248,18 @@ class Walk:
 
     def _cable(self) -> None:
         with_router = self.dice.random() < 0.5
-        length_ms = self.dice.choice((80, 250, 600, 2_000, 7_000, 25_000))
+        length_ms = self.dice.choice((80, 250, 600, 600, 2_000, 2_000, 7_000))
         link_error = self.dice.random() < 0.2
-        # What no probe has seen go cannot be told from one silent node when it comes back in parts:
-        # an outage that shows as errors of our own kernel, or without heartbeats a short one.
-        beats = self.world.config.checks[0].timing.heartbeat
-        seen = not link_error and (beats or length_ms > 1_300)
-        spread_ms = self.dice.choice((0, 300, 1_000)) if seen else 0
+        # An outage that not all have felt cannot be told from one silent node when it comes back
+        # in parts: a short one, or one that shows as errors of our own kernel.
+        timing = self.world.config.checks[0].timing
+        felt_ms = timing.heartbeat_interval_ms + timing.heartbeat_deadline_ms
+        seen = not link_error and length_ms > (felt_ms if timing.heartbeat else 1_300)
+        spread_ms = self.dice.choice((300, 1_000, 1_000)) if seen else 0
         self._tell(f"our cable out for {length_ms} ms, router too: {with_router}")
         self.world.pull_cable(with_router=with_router, link_error=link_error)
         self.world.run_for(length_ms)
-        if self.dice.random() < 0.3:
+        if self.dice.random() < 0.2:
             self._mode(self.dice.choice(self.names), self.dice.choice(FAULTS))
         self.world.plug_cable(arp_spread_ms=spread_ms)
 
@@ -498,12 +512,15 @@ class Walk:
         if mode is Mode.SILENT and not room and policy not in SAYS_DEAD:
             return
         notice_ms = timing.heartbeat_interval_ms + timing.heartbeat_deadline_ms
-        beats = {s.name: s.heartbeat for s in world.engine.gateways(world.now_ms)}[victim]
+        seen = {s.name: s for s in world.engine.gateways(world.now_ms)}[victim]
+        beats, lossy = seen.heartbeat, seen.lossy
         if not beats:
             notice_ms = timing.interval_ms * 105 // 100 + timing.deadline_ms
-        judge_ms = {Mode.KILLED: 5, Mode.SILENT: timing.silent_after_ms}.get(
-            mode, timing.burst_length_ms
-        )
+        judge_ms = 5
+        if mode is Mode.SILENT:
+            judge_ms = timing.silent_after_lossy_ms if lossy else timing.silent_after_ms
+        elif mode is Mode.HUNG:
+            judge_ms = timing.burst_length_ms * (2 if lossy else 1)
         if mode is Mode.KILLED and beats:
             notice_ms = 7
         bound_ms = notice_ms + judge_ms + SLACK_MS

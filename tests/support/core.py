@@ -306,9 +306,7 @@ class Bench:
         }
         everybody = tuple(self.gateways)
         inside = everybody if members is None else tuple(members)
-        self.rows = (
-            rows_of(inside, len(everybody), shape) if rows is None else list(rows)
-        )
+        self.rows = rows_of(inside, len(everybody), shape) if rows is None else list(rows)
         self._begun: set[int] = set()
         self._asked: set[tuple[str, str]] = set()
         self._due: list[_Due] = []
@@ -533,9 +531,7 @@ class Bench:
             case Manner.REFUSE:
                 self._later(0, finished(ProbeReason.REFUSED, had_connected=False))
             case Manner.SILENT:
-                self._later(
-                    allowed_ms, finished(ProbeReason.CONNECT_TIMEOUT, had_connected=False)
-                )
+                self._later(allowed_ms, finished(ProbeReason.CONNECT_TIMEOUT, had_connected=False))
             case Manner.HANG:
                 self._later(gateway.after_ms, connected)
                 self._later(allowed_ms, finished(ProbeReason.HTTP_TIMEOUT, had_connected=True))
@@ -570,9 +566,7 @@ class Bench:
             finished_ms=self.now_ms,
             latency_us=(self.now_ms - started_ms) * 1_000 if reason is None else 0,
             http_status=(
-                gateway.http_status
-                if reason is None and request.depth is ProbeDepth.FULL
-                else None
+                gateway.http_status if reason is None and request.depth is ProbeDepth.FULL else None
             ),
         )
         self._take(self.engine.observe_probe_finished(result, self.now_ms))

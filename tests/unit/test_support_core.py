@@ -4,6 +4,7 @@ import pytest
 
 from edged.core.types import (
     CreateRow,
+    Decision,
     ProbeOutcome,
     ProbeReason,
     RouteShape,
@@ -111,12 +112,11 @@ def test_a_bench_reports_what_a_gateway_does(manner: Manner) -> None:
 
 
 def test_a_bench_says_when_an_engine_never_comes_to_rest() -> None:
-    bench = Bench(1)
-    bench._later(0, lambda: bench._later(0, bench.read))
+    class Restless(Bench):
+        def _act(self, decision: Decision) -> bool:
+            return super()._act(decision) or self.now_ms > 0
 
-    def again() -> bool:
-        return True
-
-    bench._act = lambda _: again()  # type: ignore[method-assign]
+    bench = Restless(1, settled=False)
+    bench.now_ms = 1
     with pytest.raises(AssertionError, match="never comes to rest"):
         bench.turn()

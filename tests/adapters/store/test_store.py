@@ -440,13 +440,13 @@ async def test_a_file_of_an_older_edged_is_brought_forward(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await keep_something(tmp_path / FILE_NAME)
-    newer = (*MIGRATIONS, ("CREATE TABLE silence (until_ms INTEGER)", "DROP INDEX event_at"))
+    newer = (*MIGRATIONS, ("CREATE TABLE later (until_ms INTEGER)", "DROP INDEX event_at"))
     monkeypatch.setattr("edged.store.schema.MIGRATIONS", newer)
     persisted = await found(await opened())
     assert persisted == Persisted(drains=(DRAIN,))
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (len(newer),)
-        assert file.execute("SELECT count(*) FROM silence").fetchone() == (0,)
+        assert file.execute("SELECT count(*) FROM later").fetchone() == (0,)
 
 
 async def test_a_migration_that_fails_leaves_the_old_version_whole(
@@ -456,7 +456,7 @@ async def test_a_migration_that_fails_leaves_the_old_version_whole(
 ) -> None:
     await keep_something(tmp_path / FILE_NAME)
     taken = "INSERT INTO drain VALUES ('node1', '', '', 0, NULL, 0)"
-    broken = (*MIGRATIONS, ("CREATE TABLE silence (x TEXT)", taken))
+    broken = (*MIGRATIONS, ("CREATE TABLE later (x TEXT)", taken))
     with monkeypatch.context() as patched:
         patched.setattr("edged.store.schema.MIGRATIONS", broken)
         store = await opened()

@@ -253,3 +253,14 @@ class terminal:  # noqa: N801 - reads as a context manager
     def __exit__(self, *_: object) -> None:
         self._stream.close()
         os.close(self._screen)
+
+
+def test_a_comment_in_another_encoding_costs_no_line(start: Start) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+    running = start(wanted=LogFormat.JSON, stream=stream)
+    comment = b"ECMP \xb0\xa1 edged:web".decode("utf-8", "surrogateescape")
+    log_event(event("route.foreign_found", 1, vip="web", router="hex", rows=(comment,)))
+    running.close()
+    written = stream.buffer
+    assert isinstance(written, io.BytesIO)
+    assert json.loads(written.getvalue())["rows"] == [comment]

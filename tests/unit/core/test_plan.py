@@ -221,9 +221,7 @@ def test_v6_writes_the_whole_list_in_one_step() -> None:
 
 
 def test_v6_compares_as_a_set_and_keeps_the_routers_spelling() -> None:
-    spelled = replace(
-        a_list(()), next_hops=(f"{hop('node3')}%bridge", hop("node1"))
-    )
+    spelled = replace(a_list(()), next_hops=(f"{hop('node3')}%bridge", hop("node1")))
     assert steps(("node1", "node3"), spelled, shape=LIST) == ()
     (step,) = steps(("node3",), spelled, shape=LIST)
     assert isinstance(step, SetNextHops)
@@ -239,11 +237,7 @@ def test_v6_takes_a_disabled_row_back_after_its_list_is_right() -> None:
 @pytest.mark.parametrize("shape", [LIST, ROWS])
 def test_an_unknown_next_hop_is_carried_along_until_a_person_drops_it(shape: RouteShape) -> None:
     strange = hop("node9")
-    rows = (
-        [a_list((*names(3), "node9"))]
-        if shape is LIST
-        else [*rows_of(names(3)), a_row("node9")]
-    )
+    rows = [a_list((*names(3), "node9"))] if shape is LIST else [*rows_of(names(3)), a_row("node9")]
     kept = steps(names(2), *rows, shape=shape)
     dropped = steps(names(2), *rows, shape=shape, drop=frozenset({strange}))
     for plan, stays in ((kept, True), (dropped, False)):
@@ -280,7 +274,10 @@ def test_a_plan_is_bounded() -> None:
             SetNextHops(row_id="*1", before=(hop("node1"), hop("node2")), after=(hop("node3"),)),
         ),
         (rows_of(names(3)), SetDisabled(row_ids=("*1",), next_hops=(hop("node1"),), disabled=True)),
-        (rows_of(names(2)), SetDisabled(row_ids=("*3",), next_hops=(hop("node3"),), disabled=False)),
+        (
+            rows_of(names(2)),
+            SetDisabled(row_ids=("*3",), next_hops=(hop("node3"),), disabled=False),
+        ),
         (rows_of(names(2)), CreateRow(next_hops=("10.0.0.9",), comment=MARK, disabled=True)),
         (rows_of(names(2)), SetComment(row_id="*1", before="", after=MARK)),
     ],

@@ -333,9 +333,7 @@ def test_a_floor_of_none_still_needs_one_that_is_up() -> None:
 
 @pytest.mark.parametrize("make", [refused, silent, ill])
 @pytest.mark.parametrize("count", [1, 2, 3, 16])
-def test_while_nobody_passes_nothing_leaves(
-    make: Callable[..., GatewayView], count: int
-) -> None:
+def test_while_nobody_passes_nothing_leaves(make: Callable[..., GatewayView], count: int) -> None:
     opinion = {"opinion": UNSURE} if make is silent else {}
     selection = chosen(*[make(**opinion)] * count, min_healthy=1)
     assert strip_of(selection, count) == "*" * count
@@ -467,15 +465,10 @@ def test_while_all_members_are_known_bad_whoever_answers_enters(
     assert [entry.gateway for entry in selection.entering] == (["node1"] if enters else [])
 
 
-@pytest.mark.parametrize(
-    "values",
-    [{"gate_until_ms": NOW_MS + 60_000}, {"pace": NOW_MS + 60_000}],
-    ids=["gate", "pace"],
-)
-def test_no_gate_and_no_pace_delays_an_early_entry(values: dict[str, int]) -> None:
-    pace = values.pop("pace", None)
-    view = up(**values)
-    selection = chosen(view, up(), refused(), members="-**", min_healthy=2, pace_until_ms=pace)
+def test_no_gate_and_no_pace_delays_an_early_entry() -> None:
+    later_ms = NOW_MS + 60_000
+    view = up(gate_until_ms=later_ms)
+    selection = chosen(view, up(), refused(), members="-**", min_healthy=2, pace_until_ms=later_ms)
     assert [entry.early for entry in selection.entering] == [True]
 
 
@@ -578,9 +571,7 @@ def test_an_opinion_holds_for_five_seconds(age_ms: int, *, holds: bool) -> None:
     asked_ms = NOW_MS - age_ms - 200
     view = silent(
         silent_since_ms=asked_ms,
-        opinion=OpinionView(
-            opinion=Opinion.DEAD, asked_ms=asked_ms, answered_ms=NOW_MS - age_ms
-        ),
+        opinion=OpinionView(opinion=Opinion.DEAD, asked_ms=asked_ms, answered_ms=NOW_MS - age_ms),
     )
     assert bool(rules(chosen(view, up(), min_healthy=2))) is holds
 
