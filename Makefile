@@ -18,7 +18,7 @@ help:
 	@echo "make coverage          run the tests and show what nobody has tried"
 	@echo "make bench [ARGS=...]  measure"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=1: newest versions)"
-	@echo "make ci-parts          install the system packages that no test may miss in CI (root, apt)"
+	@echo "make ci-parts          install or build what no test may miss in CI (root, apt; Go)"
 	@echo "make clean             remove what was made here"
 
 demo: $(VENV)/.demo $(VENV)/.envoy
@@ -50,9 +50,12 @@ lock: $(VENV)/.dev
 
 ci-parts:
 	@bash scripts/ci-parts
+	@sh tests/kube/apiserver/build
+	@sh tests/integration/web/fetch-axe
+	@$(MAKE) --no-print-directory $(VENV)/.browser
 
 clean:
-	@rm -rf .cache build dist $(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.envoy
+	@rm -rf .cache build dist $(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.envoy $(VENV)/.browser
 	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 # One environment, filled as far as a command needs; a stamp says how far.

@@ -53,6 +53,8 @@ class Series:
     title: str
     written_ms: list[float] = field(default_factory=list)
     verified_ms: list[float] = field(default_factory=list)
+    said: list[dict[str, object]] = field(default_factory=list)
+    """What edged's own events say of each trial, to look into a slow one."""
     missed: int = 0
 
 
@@ -198,11 +200,22 @@ def one_trial(lab: Lab, series: Series, kind: str, name: str, rng: random.Random
         series.missed += 1
     else:
         series.written_ms.append((wrote.at_us - at_us) / 1_000)
+        series.said.append(what_edged_said(lab, name, series.written_ms[-1]))
         verified = lab.daemon.events(names="route.verified")
         if verified and name in verified[-1]["fields"].get("removed", []):
             series.verified_ms.append(float(verified[-1]["fields"]["total_ms"]))
     lab.repair(kind, name)
     lab.wait(f"{name} returns", lambda: address in lab.router.next_hops(), 90, 0.05)
+
+
+def what_edged_said(lab: Lab, name: str, written_ms: float) -> dict[str, object]:
+    names = "gateway.went_down,route.changed,daemon.stalled,route.write_uncertain,gateway.kept"
+    events = lab.daemon.events(names=names)[-6:]
+    return {
+        "gateway": name,
+        "written_ms": written_ms,
+        "events": [{"name": event["name"], **event["fields"]} for event in events],
+    }
 
 
 # --- cost ---------------------------------------------------------------------------------------
@@ -253,13 +266,12 @@ def measure_cost(count: int, seconds: float, *, sampled: bool) -> dict[str, floa
 
 
 def _measured_daemon(folder: Path, *, sampled: bool) -> Daemon:
-    if not sampled:
-        return Daemon(folder)
-    os.environ["BENCH_LAG"] = str(folder / "lag.json")
+    if sampled:
+        os.environ["BENCH_LAG"] = str(folder / "lag.json")
     try:
         return Daemon(folder, program=(str(HERE / "sampled.py"),))
     finally:
-        del os.environ["BENCH_LAG"]
+        os.environ.pop("BENCH_LAG", None)
 
 
 def _all_up(daemon: Daemon, ending: Ending) -> None:
@@ -374,7 +386,7 @@ def main() -> int:
         for routeros in arguments.routeros:
             for kind in arguments.faults:
                 series = measure_fault(kind, routeros=routeros, profile=profile, n=arguments.n)
-                kept[series.title] = series.written_ms
+                kept[series.title] = {"written_ms": series.written_ms, "said": series.said}
     if not arguments.no_cost:
         print("\n| gateways | sampler | what |\n|---|---|---|")
         for count, sampled in [(3, False), *((count, True) for count in arguments.crowds)]:

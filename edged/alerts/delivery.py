@@ -6,9 +6,8 @@ must not be waited for by anybody: a service that hangs holds up its own channel
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from typing import Final, Protocol
 
 from edged.alerts.channels.base import Endpoint, Fate, Request, Verdict
@@ -166,7 +165,11 @@ class Sender:
     async def _deliver(self, queued: Queued) -> None:
         self._outbox.leave(queued.seq)
         self._bucket.take(clock.monotonic_ms())
-        outcome = await self.attempt(queued.facts)
+        try:
+            outcome = await self.attempt(queued.facts)
+        except BaseException:
+            self._outbox.stay(queued.seq)
+            raise
         verdict = outcome.verdict
         if verdict.fate is Fate.DELIVERED:
             self._failures, self._not_before_ms, self.trouble = 0, 0, ""
@@ -221,7 +224,3 @@ class Sender:
     def message(self, facts: AlertFacts) -> Message:
         """Return a message as this channel would get it now."""
         return compose(facts, self._about(), self.config.language, now=clock.wall())
-
-
-Work = Callable[[], Awaitable[None]]
-Zone = tzinfo | None

@@ -137,6 +137,10 @@ class Outbox:
         """Note that a message is on its way: nothing may be taken into it any more."""
         self._leaving.add(seq)
 
+    def stay(self, seq: int) -> None:
+        """Note that an attempt was broken off: the message waits as before."""
+        self._leaving.discard(seq)
+
     def delivered(self, seq: int) -> None:
         """Note that a message has arrived."""
         self._leaving.discard(seq)

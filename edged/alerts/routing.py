@@ -1,7 +1,7 @@
 """Which channel hears what, and when; pure."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -67,9 +67,4 @@ def zone_of(name: str | None) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        return ZoneInfo("UTC") if name != "UTC" else None
-
-
-def utc(at: datetime) -> datetime:
-    """Return a time in UTC."""
-    return at.astimezone(UTC)
+        return None

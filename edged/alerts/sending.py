@@ -62,9 +62,10 @@ class OwnThreads(AbstractResolver):
                 answer.set_result(found or [])
 
         def work() -> None:
-            found, error = None, None
+            found: list[tuple[object, ...]] | None = None
+            error: OSError | None = None
             try:
-                found = self._look_up(host, port, family, socket.SOCK_STREAM)
+                found = [*self._look_up(host, port, family, socket.SOCK_STREAM)]
             except OSError as fault:
                 error = fault
             except UnicodeError as fault:
@@ -99,7 +100,8 @@ class Client:
         self._total_s = total_s
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0,  # each channel has one request at a time; a limit would let one hold others
+                # Each channel has one request at a time; a limit would let one hold up another.
+                limit=0,
                 ttl_dns_cache=NAMES_CACHED_S,
                 resolver=OwnThreads(),
                 ssl=context if context is not None else True,

@@ -186,6 +186,8 @@ class Settings:
     vip: Mapping[str, str | int] = field(default_factory=dict)
     router: Mapping[str, str | int] = field(default_factory=dict)
     bgp: Mapping[str, str | int] = field(default_factory=dict)
+    listen: str = ""
+    language: str = "en"
 
 
 class Daemon:
@@ -256,6 +258,7 @@ def config_text(
     lines = [
         "version = 1",
         f'mode = "{settings.mode}"',
+        f'language = "{settings.language}"',
         f'state_dir = "{folder / "state"}"',
         f'control_socket = "{control}"',
         "",
@@ -294,7 +297,7 @@ def config_text(
         *_pairs(settings.bgp),
         "",
         "[web]",
-        'listen = ""',
+        f'listen = "{settings.listen}"',
         "",
         "[log]",
         'format = "json"',

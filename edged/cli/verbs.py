@@ -188,12 +188,52 @@ def _run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="probe, reconcile once, exit 0, 3 or 4")
 
 
+def _alerts(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        choices=["list", "test", "retry", "drop"],
+        nargs="?",
+        default="list",
+        help="show what is open and unsent (the default), send a test message, try again, forget",
+    )
+    parser.add_argument("--channel", metavar="NAME", help="this channel only")
+    parser.add_argument(
+        "--number", type=int, metavar="N", help="this message only, for retry and drop"
+    )
+    _json(parser)
+
+
+def _silence(parser: argparse.ArgumentParser) -> None:
+    how_long = parser.add_mutually_exclusive_group(required=True)
+    how_long.add_argument(
+        "--for", dest="for_ms", type=duration_ms, metavar="T", help="no alerts for T"
+    )
+    how_long.add_argument("--end", action="store_true", help="end every silence")
+    parser.add_argument("--gateway", metavar="NAME", help="about this gateway only")
+    parser.add_argument("--vip", metavar="NAME", help="about this VIP only")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="why, shown everywhere")
+    _json(parser)
+
+
 def _completions(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=["bash", "fish", "zsh"], help="which shell")
 
 
+def _install_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--prefix", type=Path, default=Path("/"), metavar="DIR", help="below this (%(default)s)"
+    )
+    parser.add_argument("--program", metavar="PATH", help="the edged that the unit starts")
+    parser.add_argument("--write", action="store_true", help="do it; without it, only show it")
+    parser.add_argument("--remove", action="store_true", help="take them away again")
+    parser.add_argument(
+        "--force", action="store_true", help="replace or remove what somebody changed, too"
+    )
+
+
 _LOOK: Final = "edged.cli.look"
 _ACT: Final = "edged.cli.act"
+_ALERTS: Final = "edged.cli.alerts"
 _SETUP: Final = "edged.cli.setup"
 
 VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
@@ -285,6 +325,22 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             function="reload",
             arguments=_json,
         ),
+        "alerts": Verb(
+            group="act",
+            help="alerts that are open or unsent; test, retry, drop",
+            module=_ALERTS,
+            function="alerts",
+            arguments=_alerts,
+            more="test: exit code 1 if a service did not take the message.",
+        ),
+        "silence": Verb(
+            group="act",
+            help="send no alerts for a time; edged goes on acting",
+            module=_ALERTS,
+            function="silence",
+            arguments=_silence,
+            more="What is still wrong at its end is told then. Resolves go out all the time.",
+        ),
         "adopt": Verb(
             group="setup",
             help="mark the route's rows as edged's, after a yes",
@@ -313,6 +369,14 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             module=_SETUP,
             function="run",
             arguments=_run,
+        ),
+        "install-files": Verb(
+            group="setup",
+            help="put the systemd unit, completions and samples in place",
+            module="edged.cli.install",
+            function="install_files",
+            arguments=_install_files,
+            more="Exit code 1: a file that somebody changed was left as it is.",
         ),
         "completions": Verb(
             group="setup",

@@ -169,7 +169,7 @@ _END: Final[Mapping[str, AlertKind]] = MappingProxyType(
         "kube.watch_recovered": AlertKind.KUBE_LOST,
     },
 )
-_MOVES: Final = frozenset(
+MOVES: Final = frozenset(
     {
         *_BEGIN,
         *_END,
@@ -259,7 +259,7 @@ class Problem:
         """Return what stays the same while it lasts; too few and none are one thing."""
         kind = AlertKind.TOO_FEW if self.kind is AlertKind.NO_ANSWER else self.kind
         word = self.word if kind in {AlertKind.NOTICE, AlertKind.ROUTE_FROZEN} else ""
-        return "/".join((kind, self.vip, self.gateway, self.router, word))
+        return f"{kind}/{self.vip}/{self.gateway}/{self.router}/{word}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,15 +431,15 @@ class Alerting:
 
     def observe(self, event: Event, now_ms: int, number: int | None = None) -> None:
         """Take one event; `number` is what it is kept under."""
-        if event.name not in _MOVES:
+        if event.name not in MOVES:
             return
         self._now_ms = max(self._now_ms, now_ms)
         self._recent.append((event, number))
-        self._move(event)
-        self._settle()
         for incident in self._incidents.values():
             if _concerns(incident, event):
                 self._attribute(incident, event, number)
+        self._move(event)
+        self._settle()
 
     def observe_levels(self, levels: Levels, now_ms: int) -> None:
         """Take how things are; whatever an event has not told is put right."""
@@ -780,7 +780,9 @@ class Alerting:
         for incident in self._incidents.values():
             if incident.told_ms is not None or incident.kind is not problem.kind:
                 continue
-            if incident.momentary or self._now_ms - incident.opened_ms > self._window(incident):
+            if incident.momentary or self._silenced(incident):
+                continue
+            if self._now_ms - incident.opened_ms > self._window(incident):
                 continue
             if problem.kind in {AlertKind.ROUTE_FROZEN, AlertKind.HUMAN_EDIT} and any(
                 one.word != problem.word for one in incident.all
@@ -1117,9 +1119,11 @@ class Alerting:
         due: list[int] = [one.until_ms for one in self._silences]
         for incident in self._incidents.values():
             due.extend(self._deadlines(incident))
-        for router in self._routers.values():
-            if router.lost_ms is not None:
-                due.append(router.lost_ms + ROUTER_LOST_MS)
+        due.extend(
+            router.lost_ms + ROUTER_LOST_MS
+            for router in self._routers.values()
+            if router.lost_ms is not None
+        )
         due.extend(
             since_ms + UNCERTAIN_MS
             for key, since_ms in self._frozen.items()

@@ -1505,7 +1505,8 @@ class Engine:
             case Drain():
                 self._drain(command)
             case Undrain():
-                self._undrain(command, "asked")
+                asked = command.source == "person"
+                self._undrain(command, "asked" if asked else "no longer asked for")
             case Pause():
                 self._paused = command
                 self._emit("daemon.paused", owner=command.owner, until_ms=command.until_ms)

@@ -92,6 +92,8 @@ class Agent:
         self._slept_ms = clock.boot_ms() - clock.monotonic_ms()
         self.turns = 0
         self.watcher: Watcher | None = None
+        self.read_ms: dict[tuple[str, str], int] = {}
+        """(router, VIP) to when its rows were read last."""
         self.engine = Engine(wanted, clock.monotonic_ms())
         self.runner = ProbeRunner(
             probe_targets(config, wanted), self, loop=self._loop, clock_us=clock.monotonic_us
@@ -340,6 +342,7 @@ class Agent:
     def route_read(self, read: RouteRead, now_ms: int, /) -> None:
         """One VIP's rows."""
         self._took(self.engine.observe_route(read, now_ms))
+        self.read_ms[read.router, read.vip] = read.answered_ms
         if self.watcher is not None:
             self.watcher.route_read(read)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from edged.config.selector import parse_selector
 from edged.config.types import Config, GatewayConfig, VipConfig, VipSource
 from edged.core.events import Event, event
+from edged.core.plan import address_of
 from edged.core.types import Drain, Undrain
 from edged.kube.errors import Forbidden, KubeError
 from edged.kube.events import Note
@@ -255,11 +256,15 @@ class ClusterLink:
     def _is_out(self, name: str) -> bool:
         """Tell whether every route was read and none has this gateway."""
         engine, wanted = self._process.agent.engine, self._process.wanted
+        hop = next((one.next_hop for one in wanted.gateways if one.name == name), "")
         for vip in wanted.vips:
             for router in vip.routers:
                 own = engine.own_rows(router, vip.name)
                 if own is None or name in own.members:
                     return False
+                hops = (h for row in own.foreign if not row.disabled for h in row.next_hops)
+                if hop in map(address_of, hops):
+                    return False  # in a person's row, which may be adopted yet
         return True
 
     # --- the acknowledgement on the node

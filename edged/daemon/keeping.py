@@ -56,11 +56,11 @@ class Keeper:
         """Tell somebody of each event that is kept, at once; it has to be quick."""
         self._told.append(tell)
 
-    def publish(self, event: Event, at: datetime) -> None:
+    def publish(self, event: Event, at: datetime) -> StoredEvent | None:
         """Log, keep and hand on one event; debug events are only logged."""
         log_event(event)
         if event.severity is Severity.DEBUG:
-            return
+            return None
         stored = self._store.append_event(event, at)
         self.recent.append(stored)
         if event.name in CHANGES:
@@ -69,6 +69,7 @@ class Keeper:
             tell(stored)
         for listener in self._listeners:
             listener.put(stored)
+        return stored
 
     async def listen(self) -> AsyncIterator[StoredEvent]:
         """Yield events from now on until closed."""

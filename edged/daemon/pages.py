@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edged.core.errors import StoreError
-from edged.core.events import Severity
+from edged.core.events import Event, Severity
 from edged.core.types import ProbeResult, RouteRead
 from edged.store.sqlite import Store
 from edged.store.values import StoredEvent
@@ -69,11 +69,13 @@ class Pages:
             [(vip.name, vip.routers) for vip in wanted.vips], self._gateways.values()
         )
 
-    def event(self, stored: StoredEvent) -> None:
-        """Take one event."""
-        document = stored.document()
-        self._watch.event(document)
-        self._metrics.event(document)
+    def noticed(self, happened: Event, at: datetime) -> None:
+        """Count one event, kept or not."""
+        self._metrics.event(happened, at.timestamp())
+
+    def kept(self, stored: StoredEvent) -> None:
+        """Take one event that people are shown."""
+        self._watch.event(stored.document())
         if stored.name == "route.changed":
             self._changes[str(stored.fields.get("vip"))] = _wall_ms(stored.at)
         if stored.name.startswith("config."):
@@ -95,21 +97,16 @@ class Pages:
 
     # --- life
 
-    async def run(self) -> None:
-        """Serve until the daemon ends."""
-        listen = self._process.config.web.listen
-        async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._look_forever(), name="loop lag")
-            await self._remember()
-            if listen is not None:
-                await self._serve(listen)
-            await self._process.stop.wait()
-            looking.cancel()
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Start in `group` what serves until the daemon ends."""
+        group.create_task(self._look(), name="loop lag")
+        group.create_task(self._serve(), name="pages")
 
-    async def _serve(self, listen: "ListenAddress") -> None:
-        """Listen, again and again if need be, and make pages until the daemon ends."""
-        stop, told = self._process.stop, False
-        while not stop.is_set():
+    async def _serve(self) -> None:
+        """Listen, again and again if need be, until the daemon ends."""
+        await self._remember()
+        listen, told = self._process.config.web.listen, False
+        while listen is not None and not self._process.stop.is_set():
             server = WebServer(self, self._metrics, self._settings(listen))
             try:
                 await server.start()
@@ -117,23 +114,20 @@ class Pages:
                 if not told:
                     told = True
                     get_logger().warning("web.unavailable", detail=str(error))
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(AGAIN_S):
-                        await stop.wait()
+                await self._stopped_within(AGAIN_S)
                 continue
             get_logger().info("web.listening", host=listen.host, port=server.port)
             self._server = server
             try:
-                await self._until_stopped(server)
+                await self._process.stop.wait()
             finally:
                 self._server = None
                 await server.stop()
 
-    async def _until_stopped(self, server: WebServer) -> None:
-        async with asyncio.TaskGroup() as group:
-            making = group.create_task(server.run(), name="page")
-            await self._process.stop.wait()
-            making.cancel()
+    async def _stopped_within(self, limit_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self._process.stop.wait()
 
     def _settings(self, listen: "ListenAddress") -> WebSettings:
         config = self._process.config
@@ -153,11 +147,11 @@ class Pages:
             found = await self._store.events(since=since, names=PAST_NAMES, limit=PAST_MAX)
             self._watch.past([stored.document() for stored in found])
 
-    async def _look_forever(self) -> None:
+    async def _look(self) -> None:
         """Measure how late the loop is, and whether the core takes turns."""
-        while True:
+        while not self._process.stop.is_set():
             due_ms = clock.monotonic_ms() + round(LAG_S * 1_000)
-            await asyncio.sleep(LAG_S)
+            await self._stopped_within(LAG_S)
             now_ms = clock.monotonic_ms()
             self._lags.append(max(0, now_ms - due_ms))
             if self._turns != self._process.agent.turns:

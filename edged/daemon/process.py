@@ -24,6 +24,7 @@ from edged.core.errors import CommandRefused
 from edged.core.events import Event, event
 from edged.core.types import Drain, FrozenReason, Pause
 from edged.daemon.agent import Agent
+from edged.daemon.alerting import AlertDesk, desk_of
 from edged.daemon.conversion import core_config
 from edged.daemon.keeping import Keeper, monotonic_at
 from edged.daemon.pages import Pages
@@ -78,6 +79,8 @@ class Process:
         self.rng = random.Random()  # noqa: S311 - jitter, not secrets
         self.stop = asyncio.Event()
         self.verbs: Verbs | None = None
+        self.pages: Pages | None = None
+        self.desk: AlertDesk | None = None
         self.reason = "asked"
         self._bug: Exception | None = None
         self.started = clock.wall()
@@ -99,9 +102,10 @@ class Process:
             redact=self.redactor.hide,
         )
         self.verbs = verbs = Verbs(self, store, persisted)
-        self.pages = Pages(self, store)
-        self.agent.watcher = self.pages
-        self.keeper.on_kept(self.pages.event)
+        self.desk = desk_of(self, store, persisted)
+        self.pages = pages = Pages(self, store)
+        self.agent.watcher = pages
+        self.keeper.on_kept(pages.kept)
         store.on_notice(self._store_notice)
         try:
             self._started_event(once=once)
@@ -126,9 +130,13 @@ class Process:
         )
 
     def _publish(self, happened: Event, at: datetime) -> None:
-        self.keeper.publish(happened, at)
+        kept = self.keeper.publish(happened, at)
+        if self.desk is not None:
+            self.desk.noticed(happened, kept.seq if kept is not None else None)
         if self.verbs is not None:
             self.verbs.noticed(happened)
+        if self.pages is not None:
+            self.pages.noticed(happened, at)
         if self.cluster is not None:
             self.cluster.noticed(happened)
 
@@ -155,6 +163,11 @@ class Process:
         """Take the gateways that the cluster shows now; streaks are kept."""
         self._configure()
         self.agent.reconfigure(self.config, self.wanted)
+        self._reconfigure_desk()
+
+    def _reconfigure_desk(self) -> None:
+        if self.desk is not None:
+            self.desk.reconfigure(self.config, self.wanted)
 
     def later(self, work: Callable[[], Awaitable[object]]) -> None:
         """Have something kept on disk without waiting for it."""
@@ -218,10 +231,14 @@ class Process:
                 group.create_task(self._feed(watchdog), name="watchdog")
                 group.create_task(self._announce_ready(), name="ready")
                 group.create_task(verbs.keep_forever(), name="keeping")
-                group.create_task(self.pages.run(), name="pages")
+                if self.desk is not None:
+                    group.create_task(self.desk.run(group), name="alerts")
+                self._start_pages(group)
                 await self.stop.wait()
                 self.notifier.stopping("finishing the step in flight")
                 self._tell_stopped()
+                if self.desk is not None:
+                    self.desk.close()
                 verbs.close()
                 self.keeper.close()
                 self.agent.close()
@@ -233,6 +250,10 @@ class Process:
         if self._bug is not None:
             raise self._bug
         return EXIT_FINE
+
+    def _start_pages(self, group: asyncio.TaskGroup) -> None:
+        if self.pages is not None:
+            self.pages.start(group)
 
     def _start_cluster(self, group: asyncio.TaskGroup) -> None:
         if self.cluster is not None:
@@ -379,6 +400,7 @@ class Process:
         self.logging.set_level(LogLevel(fresh.config.log.level.value))
         self._configure()
         self.agent.reconfigure(self.config, self.wanted)
+        self._reconfigure_desk()
         self._tell(
             event(
                 "config.reloaded",

@@ -42,6 +42,7 @@ from edged.core.types import (
     Undrain,
     VipConfig,
 )
+from edged.daemon.alerting import AlertDesk
 from edged.daemon.conversion import probe_targets
 from edged.daemon.keeping import monotonic_at
 from edged.probes.target import Target
@@ -50,6 +51,7 @@ from edged.store.values import Persisted, SavedAdoption, SavedDrain, SavedPause
 from edged.system import clock
 from edged.web.documents import (
     AdoptionView,
+    AlertsView,
     BgpView,
     DaemonView,
     Document,
@@ -181,6 +183,18 @@ class Verbs:
             bgp=tuple(self._bgp_views()),
             last_change=last.document() if last is not None else None,
             store=self._store.degraded or "",
+            alerts=self._alerts_view(),
+        )
+
+    def _alerts_view(self) -> AlertsView:
+        desk = self._process.desk
+        if desk is None:
+            return AlertsView()
+        return AlertsView(
+            open=desk.open,
+            pending=desk.pending,
+            channels=desk.states(),
+            dead_mans_switch=desk.dead_mans_switch,
         )
 
     def _bgp_views(self) -> Iterator[BgpView]:
@@ -378,6 +392,54 @@ class Verbs:
             await self._process.agent.clients[router].read_now(chosen.name, deadline_ms=PERFORM_MS)
         self._process.agent.command(HandOver(vip=chosen.name, to_bgp=to_bgp, owner=owner))
         return {"schema": "edged.handover/v1", "vip": chosen.name, "to_bgp": to_bgp}
+
+    async def alerts(self) -> Document:
+        """Return `edged.alerts/v1`."""
+        return self._desk.document()
+
+    async def alerts_test(self, channel: str | None) -> Document:
+        """Send one message now, past outbox and rules, and tell each service's answer."""
+        return await self._desk.test(channel)
+
+    async def alerts_change(
+        self, what: str, *, channel: str | None, number: int | None
+    ) -> Document:
+        """Try messages that wait again at once, or forget them."""
+        desk = self._desk
+        act = desk.retry if what == "retry" else desk.drop
+        count = await act(channel, number)
+        return {"schema": f"edged.alerts-{what}/v1", "messages": count}
+
+    async def silence(
+        self,
+        *,
+        owner: str,
+        reason: str,
+        for_ms: int | None,
+        gateway: str | None,
+        vip: str | None,
+    ) -> Document:
+        """Send no alerts for a time; without a time, end every silence."""
+        if for_ms is None:
+            return {"schema": "edged.silence/v1", "ended": await self._desk.end_silences()}
+        silence = await self._desk.silence(
+            owner=owner,
+            reason=reason,
+            for_ms=for_ms,
+            gateway=self._gateway(gateway) if gateway is not None else None,
+            vip=self._one_vip(vip).name if vip is not None else None,
+        )
+        return {
+            "schema": "edged.silence/v1",
+            "until": rfc3339(silence.until),
+            "gateway": silence.gateway,
+            "vip": silence.vip,
+        }
+
+    @property
+    def _desk(self) -> AlertDesk:
+        assert self._process.desk is not None
+        return self._process.desk
 
     async def reload(self, *, owner: str) -> Document:
         """Read the configuration again."""

@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
-from yaml import YAMLError  # type: ignore[import-untyped]  # PyYAML ships no types
+from yaml import YAMLError
 
 from edged.kube.errors import (
     Busy,

@@ -163,6 +163,32 @@ class ControlApi(Protocol):
         """Read the configuration again."""
         ...
 
+    async def alerts(self) -> Document:
+        """Return open alerts, channels, what waits for them, and silences."""
+        ...
+
+    async def alerts_test(self, channel: str | None) -> Document:
+        """Send a test message and return what each service answered."""
+        ...
+
+    async def alerts_change(
+        self, what: str, *, channel: str | None, number: int | None
+    ) -> Document:
+        """Have messages that wait tried again ("retry") or forgotten ("drop")."""
+        ...
+
+    async def silence(
+        self,
+        *,
+        owner: str,
+        reason: str,
+        for_ms: int | None,
+        gateway: str | None,
+        vip: str | None,
+    ) -> Document:
+        """Send no alerts for a time (None: end every silence)."""
+        ...
+
 
 class _Bad(Exception):
     """A sentence for whoever sent the request."""
@@ -261,11 +287,25 @@ def _handover(api: ControlApi, given: _Given) -> Call:
     return api.handover(owner=given.text("owner", ""), vip=given.maybe("vip"), to_bgp=to == "bgp")
 
 
+def _alerts_change(api: ControlApi, given: _Given) -> Call:
+    what = given.text("do")
+    if what == "test":
+        return api.alerts_test(given.maybe("channel"))
+    if what not in ("retry", "drop"):
+        raise _Bad('"do" has to be "test", "retry" or "drop"')
+    return api.alerts_change(
+        what,
+        channel=given.maybe("channel"),
+        number=given.whole("number", None, least=1, most=2**62),
+    )
+
+
 QUESTIONS: Final[Mapping[str, Callable[[ControlApi, _Given], Call]]] = {
     "status": lambda api, _: api.status(),
     "why": lambda api, given: api.why(given.maybe("name")),
     "plan": lambda api, _: api.plan(),
     "events": _events,
+    "alerts": lambda api, _: api.alerts(),
 }
 """What GET /v1/… answers."""
 
@@ -308,6 +348,14 @@ COMMANDS: Final[Mapping[str, Callable[[ControlApi, _Given], Call]]] = {
     ),
     "handover": _handover,
     "reload": lambda api, given: api.reload(owner=given.text("owner", "")),
+    "alerts": _alerts_change,
+    "silence": lambda api, given: api.silence(
+        owner=given.text("owner", ""),
+        reason=given.text("reason", ""),
+        for_ms=given.duration("for_ms"),
+        gateway=given.maybe("gateway"),
+        vip=given.maybe("vip"),
+    ),
 }
 """What POST /v1/… does."""
 

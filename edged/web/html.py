@@ -10,7 +10,7 @@ from typing import Final
 
 _VOID: Final = frozenset({"meta", "link", "br"})
 _NOT_SHOWN: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 """Control signs, and signs that reorder or hide what stands beside them."""
 

@@ -18,11 +18,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from edged.core.events import Event, Severity
 from edged.core.types import FrozenReason, GatewayState, ProbeDepth, ProbeOutcome, ProbeResult
 from edged.web.views import Document
-from edged.web.watch import wall_ms_of
 
-disable_created_metrics()  # A `_created` series beside each counter: twice the size, no use.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # A `_created` series beside each counter: twice the size, no use.
 
 PROBE_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DETECTION_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -221,11 +221,11 @@ class Metrics:
         else:
             self._failures.labels(gateway, check, str(result.reason)).inc()
 
-    def event(self, document: Mapping[str, object]) -> None:
-        """Count one event in its JSON form."""
-        name, fields = str(document["name"]), document["fields"]
-        assert isinstance(fields, Mapping)
-        self._events.labels(name, str(document["severity"])).inc()
+    def event(self, made: Event, at_s: float) -> None:
+        """Count one event; those of severity debug only where a metric is about them."""
+        name, fields = made.name, made.fields
+        if made.severity is not Severity.DEBUG:
+            self._events.labels(name, made.severity.value).inc()
         vip, router = str(fields.get("vip")), str(fields.get("router"))
         match name:
             case "gateway.went_down" | "gateway.came_up" | "gateway.degraded" | "gateway.drained":
@@ -245,7 +245,6 @@ class Metrics:
             case "daemon.stalled":
                 self._stalls.inc()
             case "config.reloaded" | "config.rejected":
-                at_s = wall_ms_of(str(document["time"])) / 1_000
                 self._reload = (int(name == "config.reloaded"), at_s)
             case "kube.watch_lost" | "kube.watch_recovered":
                 self._kinds[str(fields.get("kind"))] = name == "kube.watch_recovered"

@@ -5,7 +5,7 @@ what edged did, the route as wanted and as it is, the nodes, the last day, the l
 itself. A state is always said by sign, word and colour.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +17,7 @@ from edged.web.page_words import Say
 from edged.web.story import (
     Doc,
     Story,
+    code,
     docs,
     kept_words,
     names,
@@ -25,7 +26,7 @@ from edged.web.story import (
     text,
 )
 from edged.web.watch import DAY_MS, Mark, Picture, Stretch, wall_ms_of
-from edged.web.words import sentence
+from edged.web.words import brief, sentence
 
 SIGNS: Final[Mapping[str, str]] = {
     "UP": "✓",
@@ -89,6 +90,7 @@ def main(picture: Picture, say: Say, assets: Assets) -> Html:
     return h(
         "main",
         _as_of(picture, say),
+        _open_alerts(document, say),
         h("div", [_story(one, say) for one in told], class_="stories"),
         _routes(picture, say),
         _nodes(picture, say),
@@ -136,6 +138,15 @@ def _as_of(picture: Picture, say: Say) -> Html:
     )
 
 
+def _open_alerts(document: Doc, say: Say) -> Child:
+    alerts = document["alerts"]
+    assert isinstance(alerts, Mapping)
+    if not alerts["open"]:
+        return None
+    words = say("alerts_open", count=alerts["open"])
+    return h("p", words, " ", say("alerts_see"), " ", code("edged alerts list"), class_="also")
+
+
 # --- what is wrong ------------------------------------------------------------------------------
 
 
@@ -174,11 +185,10 @@ def _route(vip: Doc, route: Doc, picture: Picture, say: Say) -> Html:
     router = next(
         (r for r in docs(picture.document["routers"]) if r["name"] == route["router"]), None
     )
-    if route["in_sync"]:
-        step: Child = _mark("fine", "✓", say("yes"))
-    else:
-        step = _mark("degraded", "!", say("held_back" if route["held_back"] else "no"))
+    ours = bool(route["adopted"])
     missing, surplus = set(desired) - set(observed), set(observed) - set(desired)
+    if not ours:
+        missing = surplus = set()
     shown = [_chip(name, "!" if name in surplus else "", say("goes_out")) for name in observed]
     wanted = [_chip(name, "+" if name in missing else "", say("comes_in")) for name in desired]
     return h(
@@ -190,14 +200,28 @@ def _route(vip: Doc, route: Doc, picture: Picture, say: Say) -> Html:
             h("small", _router_words(router, picture, say)) if router else None,
             head=True,
         ),
-        _cell(say("wanted"), wanted or say("nobody")),
+        _cell(say("wanted"), h("span", wanted or say("nobody"))),
         _cell(
-            say("shown"), shown or say("nobody"), h("small", _read_words(vip, route, picture, say))
+            say("shown"),
+            h("span", shown or say("nobody")),
+            h("small", _read_words(vip, route, picture, say)),
         ),
-        _cell(say("in_step"), step),
+        _cell(say("in_step"), _in_step(route, router, say)),
         role="row",
         data_key=f"route-{route['router']}-{vip['name']}",
     )
+
+
+def _in_step(route: Doc, router: Doc | None, say: Say) -> Html:
+    if router is not None and not router["connected"]:
+        return _mark("unknown", "?", say("step_unknown"))
+    if route["adopted"] is None:
+        return _mark("unknown", "?", say("step_unread"))
+    if not route["adopted"]:
+        return _mark("unknown", "–", say("step_not_ours"))
+    if route["in_sync"]:
+        return _mark("fine", "✓", say("yes"))
+    return _mark("degraded", "!", say("held_back" if route["held_back"] else "no"))
 
 
 def _chip(name: str, sign: str, spoken: str) -> Html:
@@ -290,9 +314,7 @@ def _node(gateway: Doc, vip: Doc, picture: Picture, say: Say) -> Html:
     bgp = gateway["bgp"]
     return h(
         "tr",
-        _cell(
-            say("node"), h("strong", name), h("small", text(gateway["address"])), head=True
-        ),
+        _cell(say("node"), h("strong", name), h("small", text(gateway["address"])), head=True),
         _cell(say("state"), _mark(state.lower(), SIGNS[state], say("state_" + state) + progress)),
         _cell(say("in_route"), _membership(gateway, vip, say)),
         _cell(say("probe"), _probe_words(gateway, picture, say)),
@@ -328,7 +350,8 @@ def _probe_words(gateway: Doc, picture: Picture, say: Say) -> Child:
         age = h("small", say("age", age=say.ago(age_ms)))
     if probe["last"] != "passed":
         words = text(probe["last"])
-        return [words.replace("_", " ") or say("never"), age]
+        known = brief(words, say.language, port=gateway["port"]) if words else say("never")
+        return [known, age]
     if found is None:
         latency = probe["latency_ms"]
         return [f"{float(str(latency)):.1f} ms" if latency else "✓", age]
@@ -355,8 +378,9 @@ def _day(picture: Picture, say: Say) -> Html:
         name = text(vip["name"])
         label = say("route_of", vip=name)
         rows.append(
-            _lane(label, picture.route_lanes.get(name, ()), picture.marks.get(name, ()), picture,
-                  say)
+            _lane(
+                label, picture.route_lanes.get(name, ()), picture.marks.get(name, ()), picture, say
+            )
         )
         rows.extend(
             _lane(text(g["name"]), picture.lanes.get(text(g["name"]), ()), (), picture, say)
@@ -383,7 +407,10 @@ def _lane(
 ) -> Html:
     drawn = lane(label, stretches, marks, picture.wall_ms, say)
     return h(
-        "div", h("span", label, class_="lane-name"), drawn, class_="lane-row",
+        "div",
+        h("span", label, class_="lane-name"),
+        drawn,
+        class_="lane-row",
         data_key=f"lane-{label}",
     )
 
@@ -472,7 +499,7 @@ def _mark(kind: str, sign: str, words: str) -> Html:
     )
 
 
-def _table(heads: list[Child], rows: list[Html], kind: str, label: str) -> Html:
+def _table(heads: Sequence[Child], rows: list[Html], kind: str, label: str) -> Html:
     """Return a table; its roles are spelled out, since small screens lay it out as cards."""
     head = h("tr", [h("th", one, scope="col", role="columnheader") for one in heads], role="row")
     return h(

@@ -84,6 +84,8 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "{vip}: 경로 반영 진행 중",
         ),
         "observing": ("[observe] ", "[관찰] "),
+        "alerts_open": ("Alerts open: {count}.", "미해결 알림 {count}건."),
+        "alerts_see": ("See them with", "확인:"),
         # the lines under it
         "why": ("Why", "원인"),
         "did": ("edged did", "조치"),
@@ -97,6 +99,10 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "did_read_back": (", read back as written", ", 반영 확인"),
         "did_unverified": (", not read back yet", ", 반영 확인 전"),
         "did_plain": ("{name} is out of the route", "{name} 경로에서 제외된 상태"),
+        "did_lost": (
+            "keeps trying to connect; the route stays as it was read last: {names}",
+            "계속 재연결 시도 중. 마지막으로 읽은 경로 유지: {names}",
+        ),
         "did_kept": ("left {name} in: {why}", "{name} 그대로 둠: {why}"),
         "did_nothing": ("nothing: {why}", "없음: {why}"),
         "did_would": (
@@ -121,8 +127,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "impact_none": ("the route is empty on {router}", "{router} 경로에 노드 없음"),
         "you_nothing": ("nothing", "없음"),
         "you_returns": (
-            "nothing now. It returns by itself: {probes} good probes, {stable} without a failure, "
-            "then its wait",
+            "nothing now. It returns by itself after {probes} good probes, {stable} clean, a wait",
             "지금은 없음. 정상 프로브 {probes}회, {stable} 무실패, 대기 시간 뒤 자동 복귀",
         ),
         "you_waits": (
@@ -139,8 +144,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "Envoy·스위치·전원을 지금 확인. VIP 응답이 있으면 edged 쪽 호스트 점검",
         ),
         "you_router": (
-            "ping {router}. It answers: look at its API service and firewall. "
-            "Silent: look at the router",
+            "ping {router}. Alive: look at its API service and firewall. Dead: at the router",
             "{router} ping 확인. 응답: API 서비스·방화벽 / 무응답: 라우터 점검",
         ),
         "drain_by": ("asked out by {who}", "{who} 요청으로 드레인"),
@@ -154,6 +158,9 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "yes": ("yes", "예"),
         "no": ("no", "아니요"),
         "held_back": ("no: edged may not write", "아니요: 쓰기 보류"),
+        "step_unknown": ("unknown: not connected", "알 수 없음: 연결 안 됨"),
+        "step_not_ours": ("not adopted yet", "인수 전"),
+        "step_unread": ("not read yet", "아직 읽지 못함"),
         "read": ("read {age} ago", "{age} 전에 읽음"),
         "never_read": ("never read", "읽은 적 없음"),
         "read_stale": (
@@ -165,7 +172,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "disconnected": ("NOT connected", "연결 안 됨"),
         "disconnected_for": ("NOT connected for {age}", "{age} 동안 연결 안 됨"),
         "unverified_tls": ("its identity is not verified", "신원 미확인 연결"),
-        "writes": ("{today} writes today", "오늘 쓰기 {today}회"),
+        "writes": ("writes today: {today}", "오늘 쓰기 {today}회"),
         "nobody": ("nobody", "없음"),
         "goes_out": ("should not be in", "빠져야 함"),
         "comes_in": ("should be in", "들어가야 함"),

@@ -235,6 +235,7 @@ def _departed(vip: VipConfig, routes: list[RouteDecision], facts: Facts) -> Iter
             yield {
                 "name": name,
                 "address": "",
+                "port": 443,
                 "state": GatewayState.DRAIN.value,
                 "progress": "",
                 "reason": "not_configured",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
@@ -40,10 +41,10 @@ SLOW_READER_S: Final = 5.0
 """How long a stream's reader may take nothing before it is dropped."""
 
 SHUTDOWN_S: Final = 0.2
-TICK_MS: Final = 2_000
+TICK_S: Final = 2.0
 """How often ages are sent anew while somebody listens."""
 
-TICK_MS_MAX: Final = 5_000
+TICK_S_MAX: Final = 5.0
 """Of a large page: the script calls its page old after 12 s of silence."""
 
 SETTLE_S: Final = 0.05
@@ -139,7 +140,11 @@ class _File:
 
 
 class WebServer:
-    """The server; `changed` tells it that there is something new to show."""
+    """The server; `changed` tells it that there is something new to show.
+
+    It needs no task of its own: each stream asks for the picture, which is made once for all of
+    them, so that a fault in drawing ends an answer and never the daemon.
+    """
 
     def __init__(self, api: WebApi, metrics: Metrics, settings: WebSettings) -> None:
         self._api = api
@@ -151,11 +156,10 @@ class WebServer:
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._spoken: set[object] = set()
-        self._frame = b""
-        self._version = 0
-        self._fresh = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._news = asyncio.Event()
+        self._making = asyncio.Lock()
+        self._made: _Made | None = None
+        self._count = 0
         self._streams: set[asyncio.Timeout] = set()
         self._stopping = False
 
@@ -214,9 +218,6 @@ class WebServer:
         self._stopping = True
         for limit in list(self._streams):
             _end_now(limit)
-        self._fresh.set()
-        self._wanted.set()
-        self._changed.set()
         if self._server is not None:
             self._server.close()
         runner, self._runner = self._runner, None
@@ -226,7 +227,8 @@ class WebServer:
 
     def changed(self) -> None:
         """Show what there is soon, not only at the next tick."""
-        self._changed.set()
+        news, self._news = self._news, asyncio.Event()
+        news.set()
 
     # --- connections
 
@@ -242,7 +244,7 @@ class WebServer:
         loop.call_later(FIRST_REQUEST_S, self._end_if_silent, protocol)
         return protocol
 
-    def _end_if_silent(self, protocol: web.RequestHandler[web.BaseRequest]) -> None:
+    def _end_if_silent(self, protocol: web.RequestHandler) -> None:
         if protocol in self._spoken:
             self._spoken.discard(protocol)
         else:
@@ -287,10 +289,8 @@ class WebServer:
         so with an address.
         """
         name = host.lower()
-        if name.startswith("["):
-            name = name[1:].partition("]")[0]
-        else:
-            name = name.partition(":")[0]
+        bracketed = name.startswith("[")
+        name = name[1:].partition("]")[0] if bracketed else name.partition(":")[0]
         if name.rstrip(".") in self._names:
             return True
         try:
@@ -374,8 +374,6 @@ class WebServer:
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(None) as limit:
                 self._streams.add(limit)
-                self._wanted.set()
-                self._changed.set()
                 try:
                     await response.prepare(request)
                     await self._send_frames(response)
@@ -387,49 +385,46 @@ class WebServer:
 
     async def _send_frames(self, response: web.StreamResponse) -> None:
         await self._write(response, f"retry: {RETRY_MS}\n\n".encode())
-        sent = 0
-        if self._frame and self._is_fresh:
-            sent = self._version
-            await self._write(response, self._frame)
         while not self._stopping:
-            if self._version == sent:
-                await self._fresh.wait()
-                continue
-            sent = self._version
-            await self._write(response, self._frame)
-
-    _is_fresh = False
+            news = self._news
+            frame, tick_s = await self._frame()
+            await self._write(response, frame)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(tick_s):
+                    await news.wait()
+                    await asyncio.sleep(SETTLE_S)
 
     @staticmethod
     async def _write(response: web.StreamResponse, body: bytes) -> None:
         async with asyncio.timeout(SLOW_READER_S):
             await response.write(body)
 
-    async def run(self) -> None:
-        """Make a new picture on each change and tick, as long as somebody looks."""
-        while not self._stopping:
-            if not self._streams:
-                self._is_fresh = False
-                self._wanted.clear()
-                await self._wanted.wait()
-                continue
-            tick_ms = await self._make_frame()
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(tick_ms / 1_000):
-                    await self._changed.wait()
-                    await asyncio.sleep(SETTLE_S)
+    async def _frame(self) -> tuple[bytes, float]:
+        """Return the present picture as one message, made once for all who listen."""
+        loop = asyncio.get_running_loop()
+        async with self._making:
+            made = self._made
+            if made is not None and (made.news is self._news and loop.time() < made.until):
+                return made.frame, made.tick_s
+            news = self._news
+            picture = await self._api.picture()
+            text = await asyncio.to_thread(pages.main, picture, self._say, self._assets)
+            lines = "".join(f"data: {line}\n" for line in text.splitlines())
+            self._count += 1
+            frame = f"id: {self._count}\nevent: page\n{lines}\n".encode()
+            tick_s = TICK_S if len(picture.lanes) <= LARGE else TICK_S_MAX
+            self._made = _Made(news, frame, tick_s, loop.time() + tick_s / 2)
+            return frame, tick_s
 
-    async def _make_frame(self) -> int:
-        picture = await self._api.picture()
-        text = await asyncio.to_thread(pages.main, picture, self._say, self._assets)
-        lines = "".join(f"data: {line}\n" for line in text.splitlines())
-        self._version += 1
-        self._frame = f"id: {self._version}\nevent: page\n{lines}\n".encode()
-        self._is_fresh = True
-        self._fresh.set()
-        self._fresh.clear()
-        return TICK_MS if len(picture.lanes) <= LARGE else TICK_MS_MAX
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A message, and how long it is news."""
+
+    news: asyncio.Event
+    frame: bytes
+    tick_s: float
+    until: float
 
 
 class _Full(asyncio.Protocol):
@@ -523,7 +518,5 @@ def _end_now(limit: asyncio.Timeout) -> None:
 
 def host_names(urls: Iterable[str | None], hosts: Iterable[str]) -> tuple[str, ...]:
     """Return the names under which a page is reached: those of URLs, and this machine's."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - once
-
     found = [urlsplit(url).hostname or "" for url in urls if url]
     return tuple(name for name in (*found, *hosts) if name)

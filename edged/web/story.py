@@ -149,16 +149,16 @@ class _Teller:
                 if frozen["reason"] not in {FrozenReason.WARM_UP, FrozenReason.ROUTER_LOST}:
                     yield self._frozen(frozen)
         unwell = [
-            g
-            for g in self.gateways
-            if g["state"] not in {GatewayState.UP, GatewayState.UNKNOWN}
+            g for g in self.gateways if g["state"] not in {GatewayState.UP, GatewayState.UNKNOWN}
         ]
-        for gateway in unwell[:WHY_MAX]:
-            yield [
-                h("strong", text(gateway["name"])),
-                f" ({gateway['address']}): " if gateway["address"] else ": ",
-                reason_of(gateway, self.picture, self.say),
+        grouped: dict[str, list[Doc]] = {}
+        for gateway in unwell:
+            grouped.setdefault(reason_of(gateway, self.picture, self.say), []).append(gateway)
+        for reason, alike in list(grouped.items())[:WHY_MAX]:
+            who = [
+                f"{g['name']} ({g['address']})" if g["address"] else text(g["name"]) for g in alike
             ]
+            yield [h("strong", self.say.names(who)), ": ", reason]
 
     def _frozen(self, frozen: Doc) -> str:
         return frozen_words(frozen, self.name, self.picture, self.say)
@@ -168,16 +168,23 @@ class _Teller:
     def _did(self) -> Iterator[Child]:
         say = self.say
         out_of_step = [r for r in self.routes if not r["in_sync"]]
+        for router in self.lost:
+            seen = next(r for r in self.routes if r["router"] == router["name"])
+            yield say("did_lost", names=say.names(names(seen["observed"])))
+        kept: dict[str, list[str]] = {}
         for gateway in self.gateways:
-            kept = gateway["kept"]
-            if isinstance(kept, Mapping):
-                yield say("did_kept", name=gateway["name"], why=kept_words(kept, gateway, say))
+            found = gateway["kept"]
+            if isinstance(found, Mapping):
+                why = kept_words(found, gateway, say)
+                kept.setdefault(why, []).append(text(gateway["name"]))
+        for why, alike in kept.items():
+            yield say("did_kept", name=say.names(alike), why=why)
         if out_of_step and self.observing:
             wanted = say.names(names(out_of_step[0]["desired"]))
             yield say("did_would", wanted=wanted)
         elif out_of_step and any(r["held_back"] for r in out_of_step):
-            why = self.frozen[0] if self.frozen else None
-            yield say("did_nothing", why=self._frozen(why) if why else say("disconnected"))
+            if self.frozen:
+                yield say("did_nothing", why=self._frozen(self.frozen[0]))
         elif out_of_step:
             yield say("did_writing", wanted=say.names(names(out_of_step[0]["desired"])))
         gone = [g for g in self.gateways if not g["in_route"] and not g["passing"]]
@@ -265,7 +272,7 @@ def reason_of(gateway: Doc, picture: Picture, say: Say) -> str:
     """Return why a gateway is what it is, in a sentence."""
     state, name = text(gateway["state"]), text(gateway["name"])
     reason = text(gateway["reason"])
-    port = gateway.get("port", 443)
+    port = gateway["port"]
     if reason == "not_configured":
         return say("not_configured")
     match state:
@@ -273,7 +280,8 @@ def reason_of(gateway: Doc, picture: Picture, say: Say) -> str:
             fell = picture.went_down.get(name, {})
             death = text(fell.get("class")) or reason
             if death in list(DeathClass):
-                detail = brief(reason, say.language, port=port)
+                first = text(fell.get("reason")) or reason
+                detail = brief(first, say.language, port=port)
                 return sentence(DeathClass(death), say.language, port=port, detail=detail)
             return brief(reason, say.language, port=port)
         case GatewayState.DRAIN:

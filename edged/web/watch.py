@@ -369,9 +369,7 @@ def wall_at(wall_ms: int) -> datetime:
 def _copy(cell: Cell | None) -> Cell | None:
     if cell is None:
         return None
-    return Cell(
-        cell.at, cell.passed, cell.failed, cell.unclear, cell.latency_us_max, cell.reason
-    )
+    return Cell(cell.at, cell.passed, cell.failed, cell.unclear, cell.latency_us_max, cell.reason)
 
 
 def _percentiles(latencies: Iterable[int]) -> tuple[int, int]:

@@ -175,6 +175,10 @@ def test_rows_of_others_are_never_touched(short_tmp_path: Path, routeros: str) -
         w["node1"].start(w.ending)
         w.wait("it returns after a reboot", lambda: "node1" in names_of(w), 30)
 
+        by_hand = {".id": own_rows(w)[0][".id"], "distance": "11"}
+        w.router.ask(do="edit", path="/ip/route/set", words=by_hand)
+        w.stays("time to answer an edit", lambda: bool(own_rows(w)), 2.5)
+
         after = foreign_rows(w)
         assert sorted(map(sorted_row, after.values())) == sorted(map(sorted_row, foreign.values()))
         assert_only_own_rows_were_written(w)

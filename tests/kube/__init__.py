@@ -1,0 +1,1 @@
+"""Parts that are built for the tests of Kubernetes."""

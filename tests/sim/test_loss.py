@@ -13,7 +13,7 @@ import pytest
 from edged.core.types import ProbeTiming
 from tests.sim.world import World, make_config
 
-HOURS: Final = float(os.environ.get("EDGED_LOSS_HOURS", "0.25"))
+HOURS: Final = float(os.environ.get("EDGED_LOSS_HOURS", "0.1"))
 HOUR_MS: Final = 3_600_000
 
 
@@ -58,7 +58,7 @@ def test_random_loss_removes_nobody(loss: float) -> None:
 
 def test_heavy_loss_is_called_flaky_and_lossy() -> None:
     world = lossy_world(0.05, seed=5)
-    world.run_for(600_000)
+    world.run_for(300_000)
     assert any(world.told("gateway.flaky"))
     assert any(snapshot.lossy for snapshot in world.engine.gateways(world.now_ms))
     assert len(world.removed) <= 2

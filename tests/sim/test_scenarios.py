@@ -277,7 +277,7 @@ def test_two_of_three_lose_power_and_the_router_confirms() -> None:
     assert world.members() == ("n1",)
 
 
-@pytest.mark.parametrize("length_ms", [700, 5_000, 60_000])
+@pytest.mark.parametrize("length_ms", [700, 5_000, 30_000])
 @pytest.mark.parametrize("with_router", [False, True])
 @pytest.mark.parametrize("heartbeat", [False, True])
 @pytest.mark.parametrize("seed", range(3))
@@ -466,7 +466,7 @@ def test_below_the_floor_a_gateway_in_hold_down_enters_at_once() -> None:
 def test_a_crash_loop_is_let_in_rarely() -> None:
     world = quiet()
     begin_ms = world.now_ms
-    while world.now_ms < begin_ms + 2_400_000:
+    while world.now_ms < begin_ms + 1_800_000:
         world.run_until(inside(world, "n2"), 600_000)
         world.run_for(1_000)
         world.set_mode("n2", Mode.KILLED)

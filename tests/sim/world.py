@@ -30,7 +30,6 @@ from edged.core.types import (
     Drain,
     GatewayConfig,
     GatewayState,
-    HandOver,
     HoldDown,
     Opinion,
     OpinionRequest,
@@ -77,6 +76,8 @@ PING_ALIVE_MS: Final = 220
 PING_DEAD_MS: Final = 320
 SPINS: Final = 64
 """Turns at one instant without a fact: more means that the engine asks to be woken for nothing."""
+DOUBT_EVERY: Final = 16
+"""Turns between two checks that a question has no side effect."""
 GRACE_MS: Final = 3_000
 """A gateway that was in trouble so lately may still leave for it."""
 
@@ -305,11 +306,9 @@ class World:
         self._facts: list[Callable[[], tuple[Event, ...]]] = []
         self._stalled_until_ms = 0
         self._stall_ms = 0
-        self._blind_until_ms = 0
         self._spins = 0
         self._drains: dict[tuple[str, str], Drain] = {}
         self._paused: Pause | None = None
-        self._handed_over = False
         self._forgiven: dict[str, int] = {}
         self.started_ms = self.now_ms
         self.engine = Engine(config, self.now_ms)
@@ -454,6 +453,8 @@ class World:
             self._ask_witness_reads()
             for router in self.routers.values():
                 self._router_turn(router)
+            if self.turns % DOUBT_EVERY == 0 and self.engine.decide(self.now_ms) != self.decision:
+                self.fail("asking twice gives two answers")
             if not self._facts:
                 break
 
@@ -500,8 +501,6 @@ class World:
                 self._paused = command
             case Resume():
                 self._paused = None
-            case HandOver():
-                self._handed_over = command.to_bgp
             case _:
                 pass
         self._turn()

@@ -158,3 +158,31 @@ class NotingApi:
     async def reload(self, *, owner: str) -> Document:
         """Note it."""
         return await self._note("reload", owner=owner)
+
+    async def alerts(self) -> Document:
+        """Note it."""
+        return await self._note("alerts")
+
+    async def alerts_test(self, channel: str | None) -> Document:
+        """Note it."""
+        return await self._note("alerts_test", channel=channel)
+
+    async def alerts_change(
+        self, what: str, *, channel: str | None, number: int | None
+    ) -> Document:
+        """Note it."""
+        return await self._note("alerts_change", what=what, channel=channel, number=number)
+
+    async def silence(
+        self,
+        *,
+        owner: str,
+        reason: str,
+        for_ms: int | None,
+        gateway: str | None,
+        vip: str | None,
+    ) -> Document:
+        """Note it."""
+        return await self._note(
+            "silence", owner=owner, reason=reason, for_ms=for_ms, gateway=gateway, vip=vip
+        )

@@ -136,7 +136,9 @@ class FakeApi:
         self, request: web.Request, path: str, query: Mapping[str, str]
     ) -> web.StreamResponse:
         if not query.keys() <= WATCH_WORDS or not query.get("resourceVersion"):
-            return status(400, f"a watch needs a resourceVersion, not {sorted(query)}", "BadRequest")
+            return status(
+                400, f"a watch needs a resourceVersion, not {sorted(query)}", "BadRequest"
+            )
         since = int(query["resourceVersion"])
         reply = await open_stream(request)
         if since < self.oldest:

@@ -5,6 +5,8 @@ A test that needs one calls `require_part`; without the part it is skipped with 
 """
 
 import functools
+import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -67,10 +69,54 @@ def _network_namespaces() -> tuple[str | None, str]:
     return unshare, ""
 
 
+def _api_server() -> tuple[str | None, str]:
+    """Find the folder with kube-apiserver and etcd: $KUBEBUILDER_ASSETS, else what we built."""
+    named = os.environ.get("KUBEBUILDER_ASSETS")
+    root = Path(__file__).parents[2]
+    folder = Path(named) if named else root / ".cache" / "kube-apiserver" / "current"
+    for name in ("kube-apiserver", "etcd"):
+        if not os.access(folder / name, os.X_OK):
+            advice = "correct KUBEBUILDER_ASSETS" if named else "build it: make ci-parts (needs Go)"
+            return None, f"there is no {name} in {folder}: {advice}"
+    if not named and _built_from(folder) != _sources(root / "tests" / "kube" / "apiserver"):
+        return None, f"{folder} was built from other sources: make ci-parts (needs Go)"
+    return str(folder), ""
+
+
+def _built_from(folder: Path) -> dict[str, str]:
+    try:
+        lines = (folder / "sources.sha256").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, name in (line.split() for line in lines)}
+
+
+def _sources(folder: Path) -> dict[str, str]:
+    names = ["build", "go.mod", "go.sum", "cmd/etcd/main.go", "cmd/kube-apiserver/main.go"]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def _browser() -> tuple[str | None, str]:
+    """Chromium is the system's; Playwright, which drives it, is a Python package."""
+    if importlib.util.find_spec("playwright") is None:
+        return None, "there is no playwright: make ci-parts"
+    return _program("chromium", "sudo apt-get install chromium")()
+
+
+def _axe() -> tuple[str | None, str]:
+    script = Path(__file__).parents[2] / ".cache/axe/node_modules/axe-core/axe.min.js"
+    return (str(script), "") if script.exists() else (None, "there is no axe-core: make ci-parts")
+
+
 _PARTS: Final[dict[str, Finder]] = {
     "envoy": _program("envoy", "its wheel does not exist for this platform"),
     "bird": _program("bird", "sudo apt-get install bird2"),
+    "systemd-analyze": _program("systemd-analyze", "sudo apt-get install systemd"),
+    "strace": _program("strace", "sudo apt-get install strace"),
     "go": _program("go", "install Go 1.24 or newer to build the kube-apiserver"),
-    "chromium": _program("chromium", "sudo apt-get install chromium"),
+    "kube-apiserver": _api_server,
+    "axe": _axe,
+    "chromium": _browser,
+    "promtool": _program("promtool", "sudo apt-get install prometheus"),
     "root-netns": _network_namespaces,
 }

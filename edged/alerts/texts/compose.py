@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from edged.alerts.facts import AlertFacts, from_wall_ms
@@ -30,7 +30,6 @@ HTTPS_PORT: Final = 443
 _OPTIONAL: Final = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _DAY_MS: Final = 86_400_000
-_INSTANTS: Final = frozenset({"until_ms"})
 _DOWN: Final = frozenset({AlertKind.GATEWAY_OUT, AlertKind.FLAPPING})
 
 
@@ -41,6 +40,7 @@ class About:
     host: str
     public_url: str | None = None
     zone: tzinfo | None = None
+    """None is the system's."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """Gateways."""
     routers: Mapping[str, str] = field(default_factory=dict)
@@ -334,6 +334,10 @@ class _Writer:
                 or facts.gateways
             ),
         }
+        if isinstance(until_ms := facts.facts.get("until_ms"), int):
+            said["until"] = self._moment(from_wall_ms(until_ms))
+        if isinstance(not_after := facts.facts.get("not_after"), str):
+            said["not_after_at"] = self._expiry(not_after)
         if down:
             said["down_first"] = self._names(down[:1])
         if opened_ms is None and facts.kind is AlertKind.ROUTER_LOST:
@@ -357,8 +361,6 @@ class _Writer:
         match value:
             case bool():
                 return "yes" if value else "no"
-            case int() if key in _INSTANTS:
-                return self._moment(from_wall_ms(value))
             case int() if key.endswith("_ms"):
                 return self._duration(value)
             case int():
@@ -378,7 +380,7 @@ class _Writer:
         return words.replace("{names}", text).replace("{count}", str(rest))
 
     def _local(self, at: datetime) -> datetime:
-        return at.astimezone(self._about.zone) if self._about.zone else at.astimezone(UTC)
+        return at.astimezone(self._about.zone)
 
     def _clock(self, at: datetime, *, zone: bool = True) -> str:
         local = self._local(at)
@@ -393,6 +395,12 @@ class _Writer:
         month = self._table.months[local.month - 1]
         day = f"{month} {local.day}일" if self._korean else f"{local.day} {month}"
         return f"{day} {text}"
+
+    def _expiry(self, stamp: str) -> str:
+        try:
+            return self._moment(datetime.fromisoformat(stamp))
+        except ValueError:
+            return clean(stamp, NAME_CHARACTERS_MAX)
 
     def _duration(self, length_ms: int) -> str:
         return spell_duration(length_ms, self._table.units)

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/edged
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_edged_subparsers=(status why plan events probe recheck drain undrain pause resume handover reload adopt release check-config run completions demo simulator)
+_shtab_edged_subparsers=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence adopt release check-config run completions demo simulator)
 
 _shtab_edged_status_option_strings=(-h --help --watch --check --json --config --socket)
 _shtab_edged_why_option_strings=(-h --help --json --config --socket)
@@ -19,6 +19,8 @@ _shtab_edged_pause_option_strings=(-h --help --for --until-resumed --restore --j
 _shtab_edged_resume_option_strings=(-h --help --json --config --socket)
 _shtab_edged_handover_option_strings=(-h --help --yes --json --config --socket)
 _shtab_edged_reload_option_strings=(-h --help --json --config --socket)
+_shtab_edged_alerts_option_strings=(-h --help --channel --number --json --config --socket)
+_shtab_edged_silence_option_strings=(-h --help --for --end --gateway --vip --reason --json --config --socket)
 _shtab_edged_adopt_option_strings=(-h --help --router --create --drop --yes --json --config --socket)
 _shtab_edged_release_option_strings=(-h --help --router --yes --json --config --socket)
 _shtab_edged_check_config_option_strings=(-h --help --print-schema --without-secrets --json --config --socket)
@@ -32,9 +34,10 @@ _shtab_edged_option_strings=(-h --help --version)
 
 _shtab_edged_events___severity_choices=(debug info warning critical)
 _shtab_edged_handover_pos_0_choices=(bgp back)
+_shtab_edged_alerts_pos_0_choices=(list test retry drop)
 _shtab_edged_completions_pos_0_choices=(bash fish zsh)
 _shtab_edged_simulator___tls_choices=(off cert anonymous)
-_shtab_edged_pos_0_choices=(status why plan events probe recheck drain undrain pause resume handover reload adopt release check-config run completions demo simulator)
+_shtab_edged_pos_0_choices=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence adopt release check-config run completions demo simulator)
 
 _shtab_edged_status__h_nargs=0
 _shtab_edged_status___help_nargs=0
@@ -82,6 +85,13 @@ _shtab_edged_handover___json_nargs=0
 _shtab_edged_reload__h_nargs=0
 _shtab_edged_reload___help_nargs=0
 _shtab_edged_reload___json_nargs=0
+_shtab_edged_alerts__h_nargs=0
+_shtab_edged_alerts___help_nargs=0
+_shtab_edged_alerts___json_nargs=0
+_shtab_edged_silence__h_nargs=0
+_shtab_edged_silence___help_nargs=0
+_shtab_edged_silence___end_nargs=0
+_shtab_edged_silence___json_nargs=0
 _shtab_edged_adopt__h_nargs=0
 _shtab_edged_adopt___help_nargs=0
 _shtab_edged_adopt___create_nargs=0

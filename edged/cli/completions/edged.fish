@@ -50,8 +50,8 @@ function _shtab_edged_using
   test "$_shtab_edged_cmdpath" = "$argv"
 end
 
-set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload adopt release check-config run completions demo simulator
-set -g _shtab_edged_opts_with_value --cert --comment --config --control --distance --drop --for --gateway --identity --incident --key --limit --listen --max-sessions --password --password-file --reason --router --routeros --severity --since --socket --timeout --tls --tls-listen --type --user --vip
+set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload alerts silence adopt release check-config run completions demo simulator
+set -g _shtab_edged_opts_with_value --cert --channel --comment --config --control --distance --drop --for --gateway --identity --incident --key --limit --listen --max-sessions --number --password --password-file --reason --router --routeros --severity --since --socket --timeout --tls --tls-listen --type --user --vip
 
 complete -c edged -e
 complete -c edged -f
@@ -139,6 +139,24 @@ complete -c edged -n '_shtab_edged_using reload' -s h -l help -d 'show this help
 complete -c edged -n '_shtab_edged_using reload' -l json -d 'print the document instead'
 complete -c edged -n '_shtab_edged_using reload' -l config -x -d 'the configuration'
 complete -c edged -n '_shtab_edged_using reload' -l socket -x -d 'the daemon'"'"'s control socket'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a alerts -d 'alerts that are open or unsent; test, retry, drop'
+complete -c edged -n '_shtab_edged_using alerts' -s h -l help -d 'show this help message and exit'
+complete -c edged -n '_shtab_edged_using alerts' -l channel -x -d 'this channel only'
+complete -c edged -n '_shtab_edged_using alerts' -l number -x -d 'this message only, for retry and drop'
+complete -c edged -n '_shtab_edged_using alerts' -l json -d 'print the document instead'
+complete -c edged -n '_shtab_edged_using alerts' -l config -x -d 'the configuration'
+complete -c edged -n '_shtab_edged_using alerts' -l socket -x -d 'the daemon'"'"'s control socket'
+complete -c edged -n '_shtab_edged_using alerts; and test $_shtab_edged_npos -eq 0' -ka "list test retry drop" -d 'show what is open and unsent (the default), send a test message, try again, forget'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a silence -d 'send no alerts for a time; edged goes on acting'
+complete -c edged -n '_shtab_edged_using silence' -s h -l help -d 'show this help message and exit'
+complete -c edged -n '_shtab_edged_using silence' -l for -x -d 'no alerts for T'
+complete -c edged -n '_shtab_edged_using silence' -l end -d 'end every silence'
+complete -c edged -n '_shtab_edged_using silence' -l gateway -x -d 'about this gateway only'
+complete -c edged -n '_shtab_edged_using silence' -l vip -x -d 'about this VIP only'
+complete -c edged -n '_shtab_edged_using silence' -l reason -x -d 'why, shown everywhere'
+complete -c edged -n '_shtab_edged_using silence' -l json -d 'print the document instead'
+complete -c edged -n '_shtab_edged_using silence' -l config -x -d 'the configuration'
+complete -c edged -n '_shtab_edged_using silence' -l socket -x -d 'the daemon'"'"'s control socket'
 complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a adopt -d 'mark the route'"'"'s rows as edged'"'"'s, after a yes'
 complete -c edged -n '_shtab_edged_using adopt' -s h -l help -d 'show this help message and exit'
 complete -c edged -n '_shtab_edged_using adopt' -l router -x -d 'on this router only'

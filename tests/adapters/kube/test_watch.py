@@ -229,7 +229,9 @@ async def test_lists_go_on_where_watches_fail(tmp_path: Path) -> None:
         assert rig.watcher.state is SyncState.LOST
 
 
-async def test_a_hanging_server_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_hanging_server_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("edged.kube.client.REQUEST_S", 0.05)
     async with watching(tmp_path, lambda api: api.next("list", silent(opened=False))) as rig:
         await until(lambda: rig.watcher.synced)
@@ -281,7 +283,7 @@ async def test_an_expired_token_is_read_anew(tmp_path: Path) -> None:
     async with watching(tmp_path) as rig:
         await until(lambda: rig.watcher.synced)
         rig.api.token = "newer-token"
-        await until(lambda: rig.watcher.state is SyncState.LOST, within_s=5.0)
+        await until(lambda: rig.events("kube.watch_lost"), within_s=5.0)
         rig.api.kubeconfig(tmp_path, token="newer-token")
         await until(lambda: rig.watcher.synced, within_s=5.0)
         lost = rig.events("kube.watch_lost")

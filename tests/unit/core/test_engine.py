@@ -36,10 +36,10 @@ from tests.support.core import (
 )
 
 
-def two_vips(**second: object) -> CoreConfig:
+def two_vips(**first: object) -> CoreConfig:
     """Two VIPs over the same checks, so that probes are shared."""
-    other = a_vip(3, name="other", destination="192.0.2.81/32", **second)
-    return a_config(3, vips=(a_vip(3), other))
+    other = a_vip(3, name="other", destination="192.0.2.81/32")
+    return a_config(3, vips=(a_vip(3, **first), other))
 
 
 def both_read(bench: Bench, *members: tuple[str, ...]) -> None:
@@ -121,6 +121,7 @@ def test_one_vip_below_its_floor_hurries_probes_for_all() -> None:
     before = len(bench.told("probe.finished"))
     bench.advance(2_000)
     assert len(bench.told("probe.finished")) - before >= 7
+    assert bench.engine._checks["node1"].evidence.hurry
 
 
 def test_probes_not_wanted_any_more_are_not_handed_out_and_not_kept() -> None:
@@ -396,3 +397,37 @@ def test_a_v6_list_with_words_of_its_own_is_read_and_written() -> None:
     assert isinstance(planned.step, SetNextHops)
     assert planned.step.after == (f"{hop('node1')}%bridge", hop("node3"))
     assert planned.removed == ("node2",)
+
+
+# --- early entries, end to end ------------------------------------------------------------------
+
+
+def test_a_gateway_in_hold_down_enters_early_when_the_floor_is_missed() -> None:
+    bench = Bench(3)
+    bench.kill("node1")
+    bench.advance(100)
+    bench.answer("node1")
+    bench.advance(5_000)
+    assert (bench.state("node1"), bench.members) == ("WAIT", ("node2", "node3"))
+    bench.kill("node2")
+    bench.advance(10)
+    assert bench.members == ("node1", "node3")
+    assert bench.state("node1") == "UP"
+    assert [e.get("reason") for e in bench.told("route.changed")][-1] in {"early", "refused"}
+    bench.advance(60_000)
+    assert bench.members == ("node1", "node3"), "and no hold-down takes it out again"
+
+
+def test_while_all_members_are_bad_one_in_mid_rise_enters_and_its_verdict_is_void() -> None:
+    bench = Bench(config=a_config(2, min_healthy=1))
+    bench.kill("node1")
+    bench.advance(100)
+    assert bench.members == ("node2",)
+    bench.answer("node1")
+    bench.kill("node2")
+    bench.advance(1_500)
+    assert bench.members == ("node1",)
+    assert bench.gateway("node1").verdict is None
+    bench.advance(10_000)
+    assert bench.state("node1") == "UP"
+    assert bench.gateway("node1").hold_until_ms is None

@@ -959,6 +959,8 @@ def test_a_gateway_on_our_own_host_is_no_witness() -> None:
     assert bench.kept("node2") == "no_witness"
     bench.advance(5_000)
     assert bench.members == names(2)
+    assert not bench.told("witness.answered")
+    assert "witness" not in {event.get("cause") for event in bench.told("burst.started")}
 
 
 def test_a_routers_answer_within_the_span_is_a_witness_where_no_other_can_be() -> None:

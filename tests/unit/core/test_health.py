@@ -167,7 +167,8 @@ def test_a_verdict_in_the_hold_down_returns_to_down_with_n_unchanged() -> None:
     assert health.state(drained=False) is GatewayState.WAIT, "a single failure only starts a burst"
     health.on_verdict(a_finding(now_ms + 1_000))
     assert health.state(drained=False) is GatewayState.DOWN
-    now_ms = risen(health, now_ms + 1_000)
+    assert health.advance(now_ms + 31_000, DEFAULT) == (), "the old hold-down is over and done"
+    now_ms = risen(health, now_ms + 60_000)
     assert health.removals == 1
     assert health.hold_until_ms == now_ms + 30_000
 

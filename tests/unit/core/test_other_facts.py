@@ -211,8 +211,21 @@ def test_a_gateway_dead_before_its_pod_is_gone_stays_down_until_it_rises() -> No
     bench.advance(100)
     pod_going(bench, "node1")
     bench.advance(100)
+    since_ms = bench.gateway("node1").since_ms
     pod_gone(bench, "node1")
     assert bench.state("node1") == "DOWN"
+    assert bench.gateway("node1").since_ms == since_ms
+
+
+def test_a_pod_replaced_before_anybody_saw_it_die_starts_the_rise_anew() -> None:
+    bench = Bench(3)
+    pod_going(bench, "node1")
+    bench.advance(100)
+    pod_gone(bench, "node1")
+    assert bench.state("node1") == "UNKNOWN"
+    assert bench.gateway("node1").since_ms == bench.now_ms
+    bench.advance(4_000)
+    assert bench.members == names(3)
 
 
 def test_a_pod_that_serves_on_after_its_time_is_void_with_a_warning() -> None:

@@ -98,6 +98,7 @@ def test_a_mark_keeps_a_persons_words() -> None:
         (f"{MARK} words", "words"),
         (f"some {MARK} words", "some words"),
         (f"see {MARK}site {MARK}", f"see {MARK}site"),
+        (f"{MARK} see {MARK}site", f"see {MARK}site"),
         (f"  padded  {MARK}", "  padded "),
         ("no mark", "no mark"),
     ],

@@ -203,7 +203,9 @@ RULES: Final[dict[str, str]] = {
         test_doubtful_members_are_not_known_bad
         test_while_all_members_are_known_bad_whoever_answers_enters
         test_no_gate_and_no_pace_delays_an_early_entry
-        test_a_burst_begun_before_an_early_entry_removes_nobody""",
+        test_a_burst_begun_before_an_early_entry_removes_nobody
+        test_a_gateway_in_hold_down_enters_early_when_the_floor_is_missed
+        test_while_all_members_are_bad_one_in_mid_rise_enters_and_its_verdict_is_void""",
     "5.5 mass events": """
         test_a_silent_verdict_in_company_asks_the_router_first
         test_a_silence_more_than_a_second_earlier_is_no_company

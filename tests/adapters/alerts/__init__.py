@@ -1,0 +1,1 @@
+"""Alerts on real sockets: services that enforce limits and misbehave."""

@@ -1,0 +1,1 @@
+"""Alerts: rules of texts, outbox and channels; no sockets."""
