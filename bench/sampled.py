@@ -1,7 +1,7 @@
 """`edged run` as it is installed, if asked with a sampler of its loop's lag; for the bench alone.
 
 structlog imports rich where it is there. It comes with the tools that check edged, not with edged,
-so it is hidden here: else its 9 MB would be counted as edged's.
+so it is hidden here: else its memory would be counted as edged's.
 
 Every 10 ms a timer is due; how late it comes is the lag. SIGUSR1 begins anew, SIGUSR2 writes the
 samples so far, in milliseconds, to the file named by BENCH_LAG.

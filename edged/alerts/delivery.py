@@ -32,6 +32,15 @@ HOUR_MAX: Final = 60
 HOUR_MS: Final = 3_600_000
 IDLE_MS: Final = 60_000
 ERROR_CHARACTERS_MAX: Final = 300
+MISHAPS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What odd facts could make of a text: our fault, but none that may end edged."""
 
 
 class Ledger(Protocol):
@@ -202,9 +211,15 @@ class Sender:
         if self._moved_to is not None:
             endpoint = replace(endpoint, chat_id=self._moved_to)
         now = clock.wall()
-        message = compose(facts, self._about(), self.config.language, now=now)
         service = SERVICES[self.config.type]
-        verdict = await self._send(service.write(message, endpoint, now))
+        try:
+            message = compose(facts, self._about(), self.config.language, now=now)
+            request = service.write(message, endpoint, now)
+        except MISHAPS as error:
+            # A message that waits on disk must not end edged again at every start.
+            detail = f"this message cannot be written, a bug: {type(error).__name__}"
+            return Verdict(fate=Fate.REFUSED, detail=detail)
+        verdict = await self._send(request)
         if verdict.fate is Fate.TOO_LARGE:
             short = replace(message, lines=())
             verdict = await self._send(service.write(short, endpoint, now))

@@ -277,9 +277,14 @@ class Process:
         self.stop.set()
 
     def _hang_up(self) -> None:
+        """Reload; a refused file is said, and edged goes on with what it has."""
         self.notifier.reloading()
-        self.reload()
-        self.notifier.ready(self.status_line())
+        try:
+            self.reload()
+        except CommandRefused as refused:
+            self.notifier.ready(f"reload refused: {refused}")
+        else:
+            self.notifier.ready(self.status_line())
 
     def _tell_stopped(self) -> None:
         decision = self.agent.decide()

@@ -202,6 +202,62 @@ _ROWS: Final = (
         policy=Policy.READ,
         proplist=("name", "remote.address", "disabled"),
     ),
+    # --- set-up, read only: `edged init --from-router` and `edged doctor`, never the daemon ---
+    Sentence(
+        name="forwards",
+        dialects=(V6, V7),
+        path="/ip/firewall/nat/print",
+        policy=Policy.READ,
+        query=("chain",),
+        proplist=(
+            "action",
+            "protocol",
+            "dst-address",
+            "dst-port",
+            "to-addresses",
+            "to-ports",
+            "disabled",
+            "comment",
+        ),
+    ),
+    Sentence(
+        name="v6_services",
+        dialects=(V6,),
+        path="/ip/service/print",
+        policy=Policy.READ,
+        proplist=("name", "port", "address", "certificate", "disabled"),
+    ),
+    Sentence(
+        name="v7_services",
+        dialects=(V7,),
+        path="/ip/service/print",
+        policy=Policy.READ,
+        # 7.24 calls `address` `available-from`.
+        proplist=("name", "port", "address", "available-from", "certificate", "disabled"),
+    ),
+    Sentence(
+        name="user",
+        dialects=(V6, V7),
+        path="/user/print",
+        policy=Policy.READ,
+        query=("name",),
+        proplist=("group", "address", "disabled"),
+    ),
+    Sentence(
+        name="user_group",
+        dialects=(V6, V7),
+        path="/user/group/print",
+        policy=Policy.READ,
+        query=("name",),
+        proplist=("policy",),
+    ),
+    Sentence(
+        name="v7_ip_settings",
+        dialects=(V7,),
+        path="/ip/settings/print",
+        policy=Policy.READ,
+        proplist=("ipv4-multipath-hash-policy",),
+    ),
     # --- second opinion: root `/ping` leaves the tree in 7.23, `/tool/ping` stays ---
     Sentence(
         name="v6_ping",

@@ -186,6 +186,28 @@ def certificate_fingerprint(der: bytes) -> str:
     return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
+async def fetch_fingerprint(address: str, port: int) -> str:
+    """Return the pin of the certificate that a router shows now; nothing is logged in.
+
+    Whoever uses it must compare it with the router's own word: this trusts the network once.
+
+    Raises:
+        RouterUnreachable: There is no TLS there, or no certificate.
+    """
+    what = f"{address}:{port}"
+    try:
+        async with asyncio.timeout(OPEN_DEADLINE_MS / 1_000):
+            _, writer = await asyncio.open_connection(address, port, ssl=_unverified_context())
+    except (OSError, ssl.SSLError, TimeoutError) as error:
+        reason = str(error) or "no answer in time"
+        raise RouterUnreachable(f"{what}: no TLS with a certificate there: {reason}") from error
+    try:
+        tls: ssl.SSLObject = writer.get_extra_info("ssl_object")
+        return certificate_fingerprint(tls.getpeercert(binary_form=True) or b"")
+    finally:
+        writer.transport.abort()
+
+
 def _bare_fingerprint(text: str) -> str:
     return text.lower().removeprefix("sha256:").replace(":", "").strip()
 

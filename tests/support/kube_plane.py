@@ -252,24 +252,36 @@ class ControlPlane:
 
     def add_crd(self, path: Path, served: str) -> None:
         """Install a CRD and wait until it answers at `served`."""
-        self.call(
-            "POST",
-            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
-            yaml.safe_load(path.read_text(encoding="utf-8")),
-        )
+        try:
+            self.get(served)
+        except Refused:
+            self.call(
+                "POST",
+                "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+                yaml.safe_load(path.read_text(encoding="utf-8")),
+            )
         deadline = time.monotonic() + 20
         while True:
             try:
                 self.get(served)
                 return
             except Refused as error:
-                if error.code != 404 or time.monotonic() > deadline:
-                    raise
+                if error.code not in {404, 429, 503} or time.monotonic() > deadline:
+                    raise  # others mean that it is still being set up
             time.sleep(0.1)
 
     def remove_crd(self, name: str) -> None:
-        """Remove a CRD."""
-        self.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+        """Remove a CRD with its objects, if it is there, and wait until it is gone."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            try:
+                self.delete(path)
+            except Refused as error:
+                if error.code == 404:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(f"{name} is still there")
 
     def kubeconfig(self, folder: Path, token: str = ADMIN) -> Path:
         """Write a kubeconfig."""

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +166,8 @@ def test_a_compacted_history_means_a_list_and_nothing_else(
 
 
 def test_the_manifest_is_enough_for_everything(plane: ControlPlane, tmp_path: Path) -> None:
-    with kinds(plane, GATEWAY_CRD, ADVERTS_CRD), service_account(plane, tmp_path) as renew:
+    kinds(plane, GATEWAY_CRD, ADVERTS_CRD)
+    with service_account(plane, tmp_path) as renew:
         gateway = sample("gateway-programmed-true.yaml")[0]
         plane.create(GATEWAYS, gateway)
         keys = {"lease": "edged/edged", "node_selector": "kubernetes.io/os"}
@@ -212,7 +213,8 @@ def test_a_missing_rule_turns_one_sense_off_and_is_told_once(
 ) -> None:
     _, collection, name, index, kind = rule
     role = f"/apis/rbac.authorization.k8s.io/v1/{collection}/{name}"
-    with kinds(plane, GATEWAY_CRD, ADVERTS_CRD), service_account(plane, tmp_path) as renew:
+    kinds(plane, GATEWAY_CRD, ADVERTS_CRD)
+    with service_account(plane, tmp_path) as renew:
         rules = plane.get(role)["rules"]
         plane.patch(role, {"rules": rules[:index] + rules[index + 1 :]})
         keys = {"lease": "edged/edged"} if kind == "Lease" else {}
@@ -237,35 +239,15 @@ def forbidden(w: World) -> list[str]:
     return [event["fields"]["kind"] for event in w.daemon.events(names="kube.forbidden")]
 
 
-@contextmanager
-def kinds(plane: ControlPlane, *crds: Path) -> Iterator[None]:
-    """Serve custom kinds for a while."""
-    names = []
-    try:
-        for path in crds:
-            raw = yaml.safe_load(path.read_text())
-            names.append(raw["metadata"]["name"])
-            version = next(one["name"] for one in raw["spec"]["versions"] if one["served"])
-            plane.add_crd(
-                path, f"/apis/{raw['spec']['group']}/{version}/{raw['spec']['names']['plural']}"
-            )
-        yield
-    finally:
-        for name in names:
-            plane.remove_crd(name)
-            wait_gone(plane, name)
-
-
-def wait_gone(plane: ControlPlane, name: str) -> None:
-    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            plane.get(path)
-        except Refused:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"{name} is still there")
+def kinds(plane: ControlPlane, *crds: Path) -> None:
+    """Serve custom kinds, empty."""
+    for path in crds:
+        raw = yaml.safe_load(path.read_text())
+        version = next(one["name"] for one in raw["spec"]["versions"] if one["served"])
+        plural = f"{raw['spec']['group']}/{version}/{raw['spec']['names']['plural']}"
+        plane.add_crd(path, f"/apis/{plural}")
+    with suppress(Refused):
+        plane.delete(f"{GATEWAYS}/cilium-gateway")
 
 
 # --- the VIP's objects --------------------------------------------------------------------------
@@ -282,20 +264,21 @@ def test_each_generation_of_ciliums_advertisements_is_understood(
     crd = ADVERTS_CRD
     if version == "v2alpha1":
         crd = tmp_path / "crd.yaml"
-        crd.write_text(ADVERTS_CRD.read_text().replace("name: v2\n", "name: v2alpha1\n"))
+        crd.write_text(ADVERTS_CRD.read_text().replace('name: "v2"', 'name: "v2alpha1"'))
         advert["apiVersion"] = "cilium.io/v2alpha1"
-    with kinds(plane, *(() if version == "absent" else (crd,))):
-        if version != "absent":
-            plane.create(f"/apis/cilium.io/{version}/ciliumbgpadvertisements", advert)
-        with kube_world(tmp_path, kubeconfig, vip=FROM_KUBERNETES) as w:
-            w.wait_settled()
-            w.wait("policy", warned(w, "Service", "externalTrafficPolicy is Cluster"))
-            w.wait("no such Gateway", warned(w, "Gateway", "no such Gateway"))
-            if version == "absent":
-                w.stays("nothing of BGP", lambda: not warned(w, "Service", "BGP")(), 1.0)
-            else:
-                w.wait("not advertised", warned(w, "Service", "no BGP advertisement"))
-            assert w.in_route() == list(ADDRESSES)
+    plane.remove_crd("ciliumbgpadvertisements.cilium.io")
+    kinds(plane, *(() if version == "absent" else (crd,)))
+    if version != "absent":
+        plane.create(f"/apis/cilium.io/{version}/ciliumbgpadvertisements", advert)
+    with kube_world(tmp_path, kubeconfig, vip=FROM_KUBERNETES) as w:
+        w.wait_settled()
+        w.wait("policy", warned(w, "Service", "externalTrafficPolicy is Cluster"))
+        w.wait("no such Gateway", warned(w, "Gateway", "no such Gateway"))
+        if version == "absent":
+            w.stays("nothing of BGP", lambda: not warned(w, "Service", "BGP")(), 1.0)
+        else:
+            w.wait("not advertised", warned(w, "Service", "no BGP advertisement"))
+        assert w.in_route() == list(ADDRESSES)
 
 
 def warned(w: World, kind: str, words: str) -> Callable[[], bool]:
@@ -312,32 +295,32 @@ def test_what_happens_to_the_vips_objects_is_told_and_the_route_stays(
     plane: ControlPlane, kubeconfig: Path, tmp_path: Path
 ) -> None:
     service = "/api/v1/namespaces/kube-system/services/gateway-lb"
-    with kinds(plane, GATEWAY_CRD):
-        plane.create(GATEWAYS, sample("gateway-programmed-false.yaml")[0])
-        with kube_world(tmp_path, kubeconfig, vip=FROM_KUBERNETES) as w:
-            w.wait_settled()
-            w.wait("cilium #42786", warned(w, "Gateway", "although"))
-            assert "Cluster" in w.daemon.status()["policy"]["text"]
+    kinds(plane, GATEWAY_CRD)
+    plane.create(GATEWAYS, sample("gateway-programmed-false.yaml")[0])
+    with kube_world(tmp_path, kubeconfig, vip=FROM_KUBERNETES) as w:
+        w.wait_settled()
+        w.wait("cilium #42786", warned(w, "Gateway", "although"))
+        assert "Cluster" in w.daemon.status()["policy"]["text"]
 
-            plane.patch(service, {"spec": {"externalTrafficPolicy": "Local"}})
-            w.wait("Local", lambda: w.daemon.status()["policy"]["fine"] is True)
+        plane.patch(service, {"spec": {"externalTrafficPolicy": "Local"}})
+        w.wait("Local", lambda: w.daemon.status()["policy"]["fine"] is True)
 
-            address = {"loadBalancer": {"ingress": [{"ip": "192.0.2.99"}]}}
-            plane.patch(f"{service}/status", {"status": address})
-            w.wait("changed", lambda: w.event("vip.changed", after="192.0.2.99") is not None)
-            plane.patch(f"{service}/status", {"status": {"loadBalancer": {"ingress": None}}})
-            w.wait("vanished", lambda: w.event("vip.vanished", vip="web") is not None)
+        address = {"loadBalancer": {"ingress": [{"ip": "192.0.2.99"}]}}
+        plane.patch(f"{service}/status", {"status": address})
+        w.wait("changed", lambda: w.event("vip.changed", after="192.0.2.99") is not None)
+        plane.patch(f"{service}/status", {"status": {"loadBalancer": {"ingress": None}}})
+        w.wait("vanished", lambda: w.event("vip.vanished", vip="web") is not None)
 
-            broken = sample("gateway-listener-broken.yaml")[0]
-            path = f"{GATEWAYS}/cilium-gateway"
-            plane.patch(f"{path}/status", {"status": broken["status"]})
-            w.wait("references", warned(w, "Gateway", "ResolvedRefs False"))
-            other = [{**one, "hostname": "*.other.test"} for one in broken["spec"]["listeners"]]
-            for one in other:
-                one["port"] = w[FIRST].port
-            plane.patch(path, {"spec": {"listeners": other[1:]}})
-            w.wait("SNI", warned(w, "Gateway", "no listener"))
-            assert w.in_route() == list(ADDRESSES)
+        broken = sample("gateway-listener-broken.yaml")[0]
+        path = f"{GATEWAYS}/cilium-gateway"
+        plane.patch(f"{path}/status", {"status": broken["status"]})
+        w.wait("references", warned(w, "Gateway", "ResolvedRefs False"))
+        other = [{**one, "hostname": "*.other.test"} for one in broken["spec"]["listeners"]]
+        for one in other:
+            one["port"] = w[FIRST].port
+        plane.patch(path, {"spec": {"listeners": other[1:]}})
+        w.wait("SNI", warned(w, "Gateway", "no listener"))
+        assert w.in_route() == list(ADDRESSES)
 
 
 def test_unknown_names_are_named(plane: ControlPlane, kubeconfig: Path, tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from edged.core.engine import TRAIL_LENGTH, Engine
+from edged.core.engine import Engine
 from edged.core.errors import CommandRefused
+from edged.core.ledger import TRAIL_LENGTH
 from edged.core.types import (
     CheckConfig,
     CoreConfig,

@@ -22,6 +22,20 @@ UNRECORDED_V6 = {
     ("/ping", "address"),
     ("/ping", "count"),
     ("/ping", "interval"),
+    # Set-up only (`edged init`, `edged doctor`): in the manual, not in a record of 6.
+    *(
+        ("/ip/firewall/nat/print", word)
+        for word in (
+            *("chain", "action", "protocol", "dst-address", "dst-port"),
+            *("to-addresses", "to-ports", "disabled", "comment"),
+        )
+    ),
+    *(
+        ("/ip/service/print", word)
+        for word in ("name", "port", "address", "certificate", "disabled")
+    ),
+    ("/user/group/print", "name"),
+    ("/user/group/print", "policy"),
 }
 
 
