@@ -17,6 +17,8 @@ CONFIG_SEARCH: Final = (Path("edged.toml"), Path("/etc/edged/config.toml"))
 """As in `edged.config.load`, whose import would cost what `edged status` takes in all."""
 SOCKET_DEFAULT: Final = Path("/run/edged/control.sock")
 SOCKET_NAME: Final = "control.sock"
+CREDENTIALS: Final = Path("/etc/edged/credentials")
+"""Where `systemd/edged.service` takes its credentials from."""
 CONFIG_BYTES_MAX: Final = 1024 * 1024
 OWN_VARIABLES: Final = frozenset({"EDGED_SOCKET", "EDGED_DEBUG"})
 """Variables of the command line; they are no keys of the configuration."""
@@ -64,7 +66,11 @@ class Context:
     @property
     def config_environ(self) -> dict[str, str]:
         """Return the environment as the configuration may read it."""
-        return {k: v for k, v in self.environ.items() if k not in OWN_VARIABLES}
+        found = {k: v for k, v in self.environ.items() if k not in OWN_VARIABLES}
+        if os.access(CREDENTIALS, os.X_OK):
+            # What systemd passes to the unit, a person finds where the unit takes it from.
+            found.setdefault("CREDENTIALS_DIRECTORY", str(CREDENTIALS))
+        return found
 
     @property
     def owner(self) -> str:

@@ -2,6 +2,7 @@
 
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -97,24 +98,35 @@ def plan(arguments: Namespace, context: Context) -> int:
 
 def events(arguments: Namespace, context: Context) -> int:
     """Show what happened, and with `--follow` what happens."""
+    from edged.cli import history
+
+    words = {
+        "since": _since(arguments.since),
+        "limit": arguments.limit,
+        "gateway": arguments.gateway,
+        "vip": arguments.vip,
+        "incident": arguments.incident,
+        "names": arguments.type,
+        "severity": arguments.severity,
+    }
+    if arguments.summary:
+        return history.summary(arguments, words, context)
+    if arguments.incident and not (arguments.json or arguments.follow):
+        return history.incident(arguments, words, context)
+    if arguments.markdown:
+        raise UsageFault("--markdown goes with --incident ID or --summary")
     client = context.client
-    document = client.get(
-        "events",
-        {
-            "since": _since(arguments.since),
-            "limit": arguments.limit,
-            "gateway": arguments.gateway,
-            "vip": arguments.vip,
-            "incident": arguments.incident,
-            "names": arguments.type,
-            "severity": arguments.severity,
-        },
-    )
+    zone: str | None = None
+    document: Mapping[str, Any]
+    if arguments.follow:
+        document = client.get("events", words)
+    else:
+        document, zone = history.found_events(words, context)
     found = document["events"]
     if arguments.json and not arguments.follow:
         context.say_json(document)
         return EXIT_FINE
-    show = _shower(arguments, context)
+    show = _shower(arguments, context, zone)
     for event in found:
         show(event)
     if not arguments.follow:
@@ -122,18 +134,19 @@ def events(arguments: Namespace, context: Context) -> int:
             context.warn(["edged: nothing like that happened"])
         return EXIT_FINE
     after = found[-1]["seq"] if found else 0
-    words = {"after": after} if found else None
-    for event in client.stream(words):
+    for event in client.stream({"after": after} if found else None):
         if _wanted(event, arguments):
             show(event)
     context.warn(["edged: the daemon ended"])
     return EXIT_FINE
 
 
-def _shower(arguments: Namespace, context: Context) -> Any:  # noqa: ANN401 - a function of one event
+def _shower(arguments: Namespace, context: Context, zone: str | None) -> Any:  # noqa: ANN401 - a function of one event
     if arguments.json:
         return lambda event: context.say_json(event, indent=None)
-    terminal = context.terminal.at(context.client.get("status").get("timezone"))
+    if arguments.follow:
+        zone = context.client.get("status").get("timezone")
+    terminal = context.terminal.at(zone)
     return lambda event: context.say(event_line(event, clock.wall(), terminal))
 
 

@@ -30,6 +30,7 @@ def check_config(arguments: Namespace, context: Context) -> int:
             raise
         context.say_json(_document(str(path) if path else "", errors=errors.to_json()))
         return EXIT_CONFIG
+    from edged.config.audience import audience
     from edged.config.summary import render_summary, summarize
 
     summaries = summarize(loaded.config)
@@ -52,6 +53,8 @@ def check_config(arguments: Namespace, context: Context) -> int:
         indent = line[: len(line) - len(line.lstrip())]
         fits = width_of(line) <= context.terminal.width
         context.say([line] if fits else _indented(line, indent, context.terminal.width))
+    for sentence in audience(config):
+        context.say(_indented(f"Note: {sentence}.", "", context.terminal.width))
     return EXIT_FINE
 
 

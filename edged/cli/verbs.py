@@ -88,6 +88,12 @@ def _events(parser: argparse.ArgumentParser) -> None:
         help="at least this (%(default)s)",
     )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="newest (%(default)s)")
+    parser.add_argument(
+        "--summary", action="store_true", help="how often each thing happened, and the incidents"
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="with --incident or --summary: for a post-mortem"
+    )
     parser.add_argument("--json", action="store_true", help="print documents, with -f one a line")
 
 
@@ -231,6 +237,43 @@ def _install_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _init(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from-router", action="store_true", help="read VIPs, gateways and BGP peers from it"
+    )
+    parser.add_argument("--router", metavar="ADDRESS", help="the router's address")
+    parser.add_argument("--port", type=int, metavar="N", help="of its API (8729; 8728 without TLS)")
+    parser.add_argument(
+        "--tls",
+        choices=["pin", "anonymous", "off"],
+        default="pin",
+        help="how to reach it (%(default)s: encrypted, its certificate is remembered)",
+    )
+    parser.add_argument("--fingerprint", metavar="SHA256", help="instead of asking the router")
+    parser.add_argument(
+        "--user", default="admin", metavar="NAME", help="who reads the router now (%(default)s)"
+    )
+    parser.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="that user's; without it you are asked"
+    )
+    parser.add_argument(
+        "--edged-password-file", type=Path, metavar="FILE", help="where edged's own will be"
+    )
+    parser.add_argument(
+        "--vip", action="append", default=[], metavar="ADDRESS", help="again for each VIP"
+    )
+    parser.add_argument(
+        "--gateway", action="append", default=[], metavar="NAME=ADDRESS", help="again for each one"
+    )
+    parser.add_argument("--server-name", metavar="HOST", help="what probes ask for")
+    parser.add_argument(
+        "--own-address", metavar="ADDRESS", help="this host's, as the router sees it"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("edged.toml"), metavar="FILE", help="%(default)s; - prints"
+    )
+
+
 _LOOK: Final = "edged.cli.look"
 _ACT: Final = "edged.cli.act"
 _ALERTS: Final = "edged.cli.alerts"
@@ -266,6 +309,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             module=_LOOK,
             function="events",
             arguments=_events,
+            more="Works without a daemon, too. --incident shows a time line from the first sign.",
         ),
         "probe": Verb(
             group="look",
@@ -340,6 +384,14 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             function="silence",
             arguments=_silence,
             more="What is still wrong at its end is told then. Resolves go out all the time.",
+        ),
+        "init": Verb(
+            group="setup",
+            help="write a first configuration, and print the router's commands",
+            module="edged.cli.init",
+            function="init",
+            arguments=_init,
+            more="It changes nothing on the router. What no flag says is asked on the terminal.",
         ),
         "adopt": Verb(
             group="setup",

@@ -108,6 +108,7 @@ def _choose(wanted: _Wanted, places: Places, findings: Findings) -> SecretSource
     if not given:
         if found is None and wanted.is_needed:
             _report_missing(wanted, places, findings)
+            return None if places.check else _expected(wanted)
         return found
     if found is not None and not given[0].endswith("_credential"):
         findings.warn(
@@ -194,6 +195,13 @@ def _by_name(wanted: _Wanted, places: Places) -> SecretSource | None:
         if path.exists():
             return SecretSource(kind=SecretKind.CREDENTIAL, where=str(path), credential=name)
     return None
+
+
+def _expected(wanted: _Wanted) -> SecretSource:
+    """Return the credential that will be passed where the configuration is really used."""
+    name = wanted.credentials[0]
+    where = str(Path(f"${DIRECTORY_VARIABLE}") / name)
+    return SecretSource(kind=SecretKind.CREDENTIAL, where=where, credential=name)
 
 
 def _report_missing(wanted: _Wanted, places: Places, findings: Findings) -> None:

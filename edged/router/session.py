@@ -403,6 +403,11 @@ def _router_error(error: Exception, what: str, *, sent: bool) -> RouterError:
             return RouterLoginRefused(
                 f"{what}: the router's certificate is not valid: {error.verify_message}",
             )
+        case ConnectionRefusedError():
+            return lost(
+                f"{what}: nothing listens there, or the service refuses this host; look at "
+                "/ip service print on the router: api-ssl is 8729, api 8728"
+            )
         case TimeoutError():
             return lost(f"{what}: no answer in time")
         case FatalError():

@@ -101,9 +101,9 @@ async def _account(session: Session, username: str) -> Account | None:
     )
 
 
-async def _rows(session: Session, name: str, **query: str) -> tuple[Row, ...] | None:
+async def _rows(session: Session, sentence: str, /, **query: str) -> tuple[Row, ...] | None:
     try:
-        return (await session.ask(request(name, **query))).rows
+        return (await session.ask(request(sentence, None, **query))).rows
     except RouterRefused:
         return None
 

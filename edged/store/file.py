@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from edged.core.errors import StoreError
+from edged.core.events import Severity
 from edged.store import schema
 from edged.store.rows import (
     SmallTables,
@@ -152,7 +153,15 @@ def open_memory(small: SmallTables, history: Iterable[StoredEvent]) -> sqlite3.C
 
 
 def read_history(
-    path: Path, *, limit: int, since: datetime | None = None
+    path: Path,
+    *,
+    limit: int,
+    since: datetime | None = None,
+    names: tuple[str, ...] = (),
+    gateway: str | None = None,
+    vip: str | None = None,
+    incident: str | None = None,
+    min_severity: Severity = Severity.DEBUG,
 ) -> tuple[StoredEvent, ...]:
     """Read events from the file of an edged that does not run; changes nothing.
 
@@ -164,6 +173,15 @@ def read_history(
             schema.connect(path.absolute().as_uri(), read_only=True),
         ) as connection:
             schema.check_version(connection)
-            return read_events(connection, limit=limit, since=since)
+            return read_events(
+                connection,
+                limit=limit,
+                since=since,
+                names=names,
+                gateway=gateway,
+                vip=vip,
+                incident=incident,
+                min_severity=min_severity,
+            )
     except (schema.ForeignFileError, schema.NewerSchemaError, sqlite3.Error) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error

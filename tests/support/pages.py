@@ -14,6 +14,7 @@ from edged.core.types import (
     RouteRead,
     RouteShape,
 )
+from edged.web.documents import AlertsView
 from edged.web.metrics import Metrics, Snapshot
 from edged.web.page import Assets
 from edged.web.page_words import Say
@@ -102,6 +103,7 @@ def watch_of(run: EngineRun) -> Watch:
 
 def picture_of(run: EngineRun, **changes: Any) -> Picture:  # noqa: ANN401 - fields of the view
     """Return what a page of this run is made of."""
+    changes = {"alerts": AlertsView(dead_mans_switch="ok")} | changes
     return watch_of(run).picture(status_of(run, **changes), wall_ms(run))
 
 

@@ -50,8 +50,8 @@ function _shtab_edged_using
   test "$_shtab_edged_cmdpath" = "$argv"
 end
 
-set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload alerts silence adopt release check-config run completions demo simulator
-set -g _shtab_edged_opts_with_value --cert --channel --comment --config --control --distance --drop --for --gateway --identity --incident --key --limit --listen --max-sessions --number --password --password-file --reason --router --routeros --severity --since --socket --timeout --tls --tls-listen --type --user --vip
+set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload alerts silence init adopt release check-config run install-files completions demo simulator
+set -g _shtab_edged_opts_with_value --cert --channel --comment --config --control --distance --drop --edged-password-file --fingerprint --for --gateway --identity --incident --key --limit --listen --max-sessions --number --out --own-address --password --password-file --port --prefix --program --reason --router --routeros --server-name --severity --since --socket --timeout --tls --tls-listen --type --user --vip
 
 complete -c edged -e
 complete -c edged -f
@@ -85,6 +85,8 @@ complete -c edged -n '_shtab_edged_using events' -l incident -x -d 'of this inci
 complete -c edged -n '_shtab_edged_using events' -l type -x -d 'such as route.changed,gateway.went_down'
 complete -c edged -n '_shtab_edged_using events' -l severity -xka "debug info warning critical" -d 'at least this (info)'
 complete -c edged -n '_shtab_edged_using events' -l limit -x -d 'newest (50)'
+complete -c edged -n '_shtab_edged_using events' -l summary -d 'how often each thing happened, and the incidents'
+complete -c edged -n '_shtab_edged_using events' -l markdown -d 'with --incident or --summary: for a post-mortem'
 complete -c edged -n '_shtab_edged_using events' -l json -d 'print documents, with -f one a line'
 complete -c edged -n '_shtab_edged_using events' -l config -x -d 'the configuration'
 complete -c edged -n '_shtab_edged_using events' -l socket -x -d 'the daemon'"'"'s control socket'
@@ -157,6 +159,23 @@ complete -c edged -n '_shtab_edged_using silence' -l reason -x -d 'why, shown ev
 complete -c edged -n '_shtab_edged_using silence' -l json -d 'print the document instead'
 complete -c edged -n '_shtab_edged_using silence' -l config -x -d 'the configuration'
 complete -c edged -n '_shtab_edged_using silence' -l socket -x -d 'the daemon'"'"'s control socket'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a init -d 'write a first configuration, and print the router'"'"'s commands'
+complete -c edged -n '_shtab_edged_using init' -s h -l help -d 'show this help message and exit'
+complete -c edged -n '_shtab_edged_using init' -l from-router -d 'read VIPs, gateways and BGP peers from it'
+complete -c edged -n '_shtab_edged_using init' -l router -x -d 'the router'"'"'s address'
+complete -c edged -n '_shtab_edged_using init' -l port -x -d 'of its API (8729; 8728 without TLS)'
+complete -c edged -n '_shtab_edged_using init' -l tls -xka "pin anonymous off" -d 'how to reach it (pin: encrypted, its certificate is remembered)'
+complete -c edged -n '_shtab_edged_using init' -l fingerprint -x -d 'instead of asking the router'
+complete -c edged -n '_shtab_edged_using init' -l user -x -d 'who reads the router now (admin)'
+complete -c edged -n '_shtab_edged_using init' -l password-file -x -d 'that user'"'"'s; without it you are asked'
+complete -c edged -n '_shtab_edged_using init' -l edged-password-file -x -d 'where edged'"'"'s own will be'
+complete -c edged -n '_shtab_edged_using init' -l vip -x -d 'again for each VIP'
+complete -c edged -n '_shtab_edged_using init' -l gateway -x -d 'again for each one'
+complete -c edged -n '_shtab_edged_using init' -l server-name -x -d 'what probes ask for'
+complete -c edged -n '_shtab_edged_using init' -l own-address -x -d 'this host'"'"'s, as the router sees it'
+complete -c edged -n '_shtab_edged_using init' -l out -x -d 'edged.toml; - prints'
+complete -c edged -n '_shtab_edged_using init' -l config -x -d 'the configuration'
+complete -c edged -n '_shtab_edged_using init' -l socket -x -d 'the daemon'"'"'s control socket'
 complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a adopt -d 'mark the route'"'"'s rows as edged'"'"'s, after a yes'
 complete -c edged -n '_shtab_edged_using adopt' -s h -l help -d 'show this help message and exit'
 complete -c edged -n '_shtab_edged_using adopt' -l router -x -d 'on this router only'
@@ -185,6 +204,15 @@ complete -c edged -n '_shtab_edged_using run' -s h -l help -d 'show this help me
 complete -c edged -n '_shtab_edged_using run' -l once -d 'probe, reconcile once, exit 0, 3 or 4'
 complete -c edged -n '_shtab_edged_using run' -l config -x -d 'the configuration'
 complete -c edged -n '_shtab_edged_using run' -l socket -x -d 'the daemon'"'"'s control socket'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a install-files -d 'put the systemd unit, completions and samples in place'
+complete -c edged -n '_shtab_edged_using install-files' -s h -l help -d 'show this help message and exit'
+complete -c edged -n '_shtab_edged_using install-files' -l prefix -x -d 'below this (/)'
+complete -c edged -n '_shtab_edged_using install-files' -l program -x -d 'the edged that the unit starts'
+complete -c edged -n '_shtab_edged_using install-files' -l write -d 'do it; without it, only show it'
+complete -c edged -n '_shtab_edged_using install-files' -l remove -d 'take them away again'
+complete -c edged -n '_shtab_edged_using install-files' -l force -d 'replace or remove what somebody changed, too'
+complete -c edged -n '_shtab_edged_using install-files' -l config -x -d 'the configuration'
+complete -c edged -n '_shtab_edged_using install-files' -l socket -x -d 'the daemon'"'"'s control socket'
 complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a completions -d 'print completions for a shell'
 complete -c edged -n '_shtab_edged_using completions' -s h -l help -d 'show this help message and exit'
 complete -c edged -n '_shtab_edged_using completions' -l config -x -d 'the configuration'

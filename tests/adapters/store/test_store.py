@@ -11,6 +11,7 @@ import textwrap
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from edged.store.rows import Retention
 from edged.store.schema import MIGRATIONS
 from edged.store.sqlite import Store
 from edged.store.values import (
+    AlertBatch,
     Notice,
     NoticeKind,
     Persisted,
@@ -31,7 +33,10 @@ from edged.store.values import (
     SavedAdoption,
     SavedDrain,
     SavedGateway,
+    SavedIncident,
+    SavedMessage,
     SavedPause,
+    SavedSilence,
 )
 
 NOON = datetime(2026, 5, 1, 12, 0, tzinfo=UTC)
@@ -684,3 +689,89 @@ def test_opening_twice_changes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     open_file(path).close()
     assert len(path.read_bytes()) == len(before)
+
+
+# --- alerts -----------------------------------------------------------------------------------
+
+INCIDENT = SavedIncident(
+    incident="7k2",
+    number=7,
+    kind="gateway_out",
+    severity=Severity.WARNING,
+    opened=NOON,
+    closed=None,
+    title="🔴 web: node2",
+    document={"problems": [], "이름": "노드"},
+)
+MESSAGE = SavedMessage(
+    seq=3,
+    message="msg_1",
+    channel="team",
+    incident="7k2",
+    created=NOON,
+    document={"title": "노드"},
+)
+SILENCE = SavedSilence(
+    number=1,
+    owner="kim",
+    reason="교체",
+    gateway=None,
+    vip="web",
+    since=NOON,
+    until=NOON + timedelta(hours=1),
+)
+
+
+async def test_what_waits_for_people_is_there_after_a_restart(opened: Open) -> None:
+    store = await opened()
+    batch = AlertBatch(incidents=(INCIDENT,), messages=(MESSAGE,))
+    assert await store.save_alerts(batch) is Saved.ON_DISK
+    assert await store.save_silence(SILENCE) is Saved.ON_DISK
+    await store.close()
+    again = await opened()
+    kept = await found(again)
+    assert (kept.incidents, kept.outbox, kept.silences) == ((INCIDENT,), (MESSAGE,), (SILENCE,))
+    assert again.last_incident == 7
+
+
+async def test_a_closed_incident_is_history_and_a_sent_message_is_gone(opened: Open) -> None:
+    store = await opened()
+    await store.save_alerts(AlertBatch(incidents=(INCIDENT,), messages=(MESSAGE,)))
+    over = replace(INCIDENT, closed=NOON + timedelta(minutes=4))
+    await store.save_alerts(AlertBatch(incidents=(over,), removed=(3,)))
+    assert await store.incidents() == (over,)
+    assert await store.incidents(incident="other") == ()
+    await store.close()
+    again = await opened()
+    kept = await found(again)
+    assert (kept.incidents, kept.outbox) == ((), ())
+    assert again.last_incident == 7
+
+
+async def test_events_are_found_by_the_incident_they_were_given_to(opened: Open) -> None:
+    store = await opened()
+    first = store.append_event(event("gateway.went_down", 0, gateway="node2", check="node2"), NOON)
+    store.append_event(event("daemon.resumed", 0), NOON)
+    await store.save_alerts(AlertBatch(incidents=(INCIDENT,), events={"7k2": (first.seq,)}))
+    (only,) = await store.events(incident="7k2")
+    assert only.seq == first.seq
+    assert only.fields["incident"] == "7k2"
+
+
+async def test_incidents_and_messages_are_kept_together_or_not_at_all(opened: Open) -> None:
+    store = await opened()
+    unfit = replace(MESSAGE, incident=None)  # type: ignore[arg-type] # refused by the table
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.save_alerts(AlertBatch(incidents=(INCIDENT,), messages=(unfit,)))
+    assert await store.incidents() == ()
+
+
+async def test_a_file_from_before_alerts_is_brought_forward(opened: Open, tmp_path: Path) -> None:
+    await keep_something(tmp_path / FILE_NAME)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as file:
+        for table in ("incident", "outbox", "silence"):
+            file.execute(f"DROP TABLE {table}")
+        file.execute("PRAGMA user_version = 1")
+    store = await opened()
+    assert await found(store) == Persisted(drains=(DRAIN,))
+    assert await store.save_alerts(AlertBatch(messages=(MESSAGE,))) is Saved.ON_DISK

@@ -15,6 +15,7 @@ import pytest
 
 from edged.core.errors import StoreError
 from edged.core.events import Severity
+from edged.web import page
 from edged.web import server as module
 from edged.web.server import WebServer, WebServerError, host_names
 from tests.support.documents import healthy, node2_refused
@@ -321,14 +322,14 @@ async def test_many_streams_share_one_drawing(
     served: tuple[ShownApi, WebServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = 0
-    draw = module.pages.main
+    draw = page.main
 
     def counted(*args: Any) -> Any:  # noqa: ANN401 - as it was called
         nonlocal drawn
         drawn += 1
         return draw(*args)
 
-    monkeypatch.setattr(module.pages, "main", counted)
+    monkeypatch.setattr(page, "main", counted)
     streams = [await listen(served[1]) for _ in range(10)]
     for stream in streams:
         await message(stream)

@@ -102,7 +102,7 @@ def test_an_expired_token_is_named_and_a_new_one_is_read(
             plane.delete(account)  # its tokens are worth nothing from now on
             plane.stop_api()  # so that no stream outlives them
             plane.start_api()
-            w.wait("told", lost(w, "Unauthorized"), 20)
+            w.wait("named", lambda: "Unauthorized" in w.daemon.status()["kubernetes"], 20)
             plane.apply_manifest(RBAC.read_text())
             renew()
             w.wait("in sync again", lambda: in_sync(w), 40)
@@ -183,7 +183,7 @@ def test_the_manifest_is_enough_for_everything(plane: ControlPlane, tmp_path: Pa
             assert "Service kube-system/gateway-lb in sync" in known["kubernetes"]
             assert "Gateway kube-system/cilium-gateway in sync" in known["kubernetes"]
             assert "this instance" in known["writer"]
-            why = w.daemon.client.get("why", {"gateway": SECOND})
+            why = w.daemon.client.get("why", {"name": SECOND})
             assert f"node {kube_name(SECOND)} Ready" in str(why)
 
 

@@ -266,3 +266,10 @@ def test_no_mistake_shows_a_secret(tmp_path: Path, line: str) -> None:
 )
 def test_no_variable_shows_a_secret(tmp_path: Path, name: str) -> None:
     assert CANARY not in complaints(tmp_path, WELL, {name: CANARY})
+
+
+def test_a_password_found_by_name_elsewhere_is_no_fault_without_secrets(tmp_path: Path) -> None:
+    """The unit passes it; whoever checks the file beforehand has no credentials."""
+    text = edited(('password_env = "HEX_PASSWORD"\n', ""))
+    config = load_text(tmp_path, text, secrets=False).config
+    assert source_of(config).credential == "router-password"

@@ -38,7 +38,6 @@ def strip(watch: Watch, name: str = "node2", **status: Any) -> str:  # noqa: ANN
 
 
 STORIES: list[tuple[str, list[tuple[float, str, dict[str, Any]]], str]] = [
-    ("nothing ever", [], "........................"),
     ("it runs for long", [(30, "daemon.started", {})], "UUUUUUUUUUUUUUUUUUUUUUUU"),
     (
         "down, waits, up",
@@ -90,12 +89,7 @@ def test_a_day_is_drawn_from_its_events(
     for seq, (hours, name, fields) in enumerate(events, start=1):
         at = NOW - timedelta(hours=hours)
         watch.event(event_document(seq, at, name, gateway="node2", **fields))
-    status = {} if events else {"state": "UNKNOWN"}
-    if not events:
-        lane = watch.picture(document_of(**status), NOW_MS).lanes["node2"]
-        assert {one.state for one in lane} <= {"off", "UNKNOWN"}
-        return
-    assert strip(watch, **status) == wanted
+    assert strip(watch) == wanted
 
 
 def test_the_present_is_what_the_engine_says() -> None:
