@@ -61,8 +61,11 @@ class Series:
 class Lab:
     """Three Envoys, a router and, for as long as a block runs, a daemon."""
 
-    def __init__(self, folder: Path, *, routeros: str, profile: str, relayed: bool) -> None:
+    def __init__(
+        self, folder: Path, *, routeros: str, profile: str, relayed: bool, debug: bool
+    ) -> None:
         self.folder = folder
+        self.debug = debug
         self.ending = Ending()
         self.profile = profile
         envoy = find_envoy()
@@ -97,6 +100,7 @@ class Lab:
                 adopt=True,
                 profile=self.profile,
                 hold_down="1s",
+                log_level="debug" if self.debug else "info",
                 probe=RETURN,
             )
             self.daemon.configure(self.router, ADDRESSES, settings)
@@ -170,11 +174,12 @@ class Lab:
             gateway.start(self.ending)
 
 
-def measure_fault(kind: str, *, routeros: str, profile: str, n: int) -> Series:
+def measure_fault(kind: str, *, routeros: str, profile: str, n: int, debug: bool) -> Series:
     series = Series(title=f"{kind}, RouterOS {routeros}, profile {profile}")
     rng = random.Random(kind + routeros)
     with Folder("edged-bench-") as folder:
-        lab = Lab(folder, routeros=routeros, profile=profile, relayed=kind == "silent")
+        relayed = kind == "silent"
+        lab = Lab(folder, routeros=routeros, profile=profile, relayed=relayed, debug=debug)
         with lab.running():
             for number in range(n):
                 if number % TRIALS_PER_START == 0:
@@ -215,6 +220,7 @@ def what_edged_said(lab: Lab, name: str, written_ms: float) -> dict[str, object]
         "gateway": name,
         "written_ms": written_ms,
         "events": [{"name": event["name"], **event["fields"]} for event in events],
+        "log": lab.daemon.child.last_words().splitlines()[1:] if lab.debug else [],
     }
 
 
@@ -377,6 +383,9 @@ def main() -> int:
     parser.add_argument("--quiet-s", type=float, default=60.0, help="how long cost is watched")
     parser.add_argument("--crowds", nargs="*", type=int, default=[100, 300])
     parser.add_argument("--no-cost", action="store_true")
+    parser.add_argument(
+        "--debug", action="store_true", help="log all, and keep each trial's last lines for --json"
+    )
     parser.add_argument("--json", type=Path, help="keep every single value here")
     arguments = parser.parse_args()
     say_machine()
@@ -386,7 +395,9 @@ def main() -> int:
     for profile in arguments.profile:
         for routeros in arguments.routeros:
             for kind in arguments.faults:
-                series = measure_fault(kind, routeros=routeros, profile=profile, n=arguments.n)
+                series = measure_fault(
+                    kind, routeros=routeros, profile=profile, n=arguments.n, debug=arguments.debug
+                )
                 kept[series.title] = {"written_ms": series.written_ms, "said": series.said}
                 keep(kept, arguments.json)
     if not arguments.no_cost:

@@ -12,6 +12,9 @@ from edged.alerts.sending import Client, NotSent
 from edged.config.secret import SecretError, SecretSource
 
 GOOD: Final = range(200, 300)
+HELD: Final = "held back"
+LOOK_S: Final = 5.0
+"""How soon it is held down again once edged can do its work; at the start, too."""
 ATTEMPTS: Final = 2
 """Within one interval: one lost packet is no alarm in the night."""
 
@@ -39,13 +42,14 @@ class DeadMansSwitch:
         """Ask until cancelled."""
         while True:
             await self.ask()
-            await asyncio.sleep(self._interval_s)
+            held = self.state.startswith(HELD)
+            await asyncio.sleep(min(self._interval_s, LOOK_S) if held else self._interval_s)
 
     async def ask(self) -> None:
         """Ask once, unless edged cannot do its work."""
         obstacle = self._obstacle()
         if obstacle:
-            self.state = f"held back: {obstacle}"
+            self.state = f"{HELD}: {obstacle}"
             return
         for _ in range(ATTEMPTS):
             self.state = await self._attempt()

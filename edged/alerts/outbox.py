@@ -53,6 +53,7 @@ class Outbox:
     def __init__(self, *, next_seq: int = 1) -> None:
         self._rows: dict[int, Queued] = {}
         self._leaving: set[int] = set()
+        self._unkept: set[int] = set()
         self._next_seq = next_seq
 
     def restore(self, rows: Iterable[Queued]) -> None:
@@ -74,9 +75,18 @@ class Outbox:
         return len(self._rows)
 
     def add(
-        self, channel: str, facts: AlertFacts, now: datetime, *, hold_until_ms: int = 0
+        self,
+        channel: str,
+        facts: AlertFacts,
+        now: datetime,
+        *,
+        hold_until_ms: int = 0,
+        kept: bool = True,
     ) -> Added:
-        """Queue a message; one of the same incident that has not left is taken into it."""
+        """Queue a message; one of the same incident that has not left is taken into it.
+
+        One that is not `kept` on disk yet does not leave before `keep` says so.
+        """
         before = [
             row
             for row in self.rows(channel)
@@ -94,11 +104,17 @@ class Outbox:
         )
         self._next_seq += 1
         self._rows[queued.seq] = queued
+        if not kept:
+            self._unkept.add(queued.seq)
         return Added(
             queued=queued,
             replaced=tuple(row.seq for row in before),
             dropped=tuple(self._surplus(channel)),
         )
+
+    def keep(self) -> None:
+        """Note that everything queued so far is on disk, or as safe as it can be."""
+        self._unkept.clear()
 
     def _surplus(self, channel: str) -> Iterator[Queued]:
         rows = [row for row in self.rows(channel) if row.seq not in self._leaving]
@@ -114,7 +130,9 @@ class Outbox:
         due = [
             row
             for row in firsts.values()
-            if row.hold_until_ms <= now_ms and row.seq not in self._leaving
+            if row.hold_until_ms <= now_ms
+            and row.seq not in self._leaving
+            and row.seq not in self._unkept
         ]
         return min(
             due,

@@ -96,12 +96,16 @@ class Router:
     def start(self, ending: Ending) -> None:
         """Start it, and wait until it answers."""
         self.child.start()
-        there = ending.wait(
-            lambda: self._control.exists() or not self.child.running, limit_s=START_S
-        )
+        there = ending.wait(lambda: self._listens or not self.child.running, limit_s=START_S)
         if not there or not self.child.running:
             raise DemoFailed(f"the simulated router does not start: {self.child.last_words()}")
         self.port = int(self.ask(do="status")["ports"][1])
+
+    @property
+    def _listens(self) -> bool:
+        """Tell whether the control socket takes connections; its file is there a bit earlier."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as way:
+            return way.connect_ex(str(self._control)) == 0
 
     def ask(self, **request: object) -> Json:
         """Send one request of `edged.simulator.control` and return its answer."""

@@ -274,6 +274,13 @@ def _init(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bundle", type=Path, metavar="FILE", help="pack a report without secrets (.tar.gz)"
+    )
+    _json(parser)
+
+
 _LOOK: Final = "edged.cli.look"
 _ACT: Final = "edged.cli.act"
 _ALERTS: Final = "edged.cli.alerts"
@@ -392,6 +399,14 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
             function="init",
             arguments=_init,
             more="It changes nothing on the router. What no flag says is asked on the terminal.",
+        ),
+        "doctor": Verb(
+            group="setup",
+            help="check every assumption, with a fix for each failure",
+            module="edged.cli.doctor",
+            function="doctor",
+            arguments=_doctor,
+            more="Works without a daemon, too. Exit code 1: something keeps edged from its work.",
         ),
         "adopt": Verb(
             group="setup",

@@ -24,11 +24,11 @@ from edged.config.errors import ENVIRONMENT, ConfigError, ConfigErrors
 from edged.config.findings import Finding, Findings, KeyPath, Tree, View
 from edged.config.layout import SECRET_KEYS, is_secret
 from edged.config.lint import lint
+from edged.config.loaded import Loaded
 from edged.config.messages import bad_paths, dotted, validate
 from edged.config.positions import Position, find_positions
 from edged.config.secret import HIDDEN
 from edged.config.sources import Places, find_secrets
-from edged.config.types import Config
 
 SEARCH = (Path("edged.toml"), Path("/etc/edged/config.toml"))
 """Where to look when neither ``--config`` nor ``$EDGED_CONFIG`` says so."""
@@ -37,18 +37,6 @@ FILE_BYTES_MAX = 1024 * 1024
 """A thousand gateways fit several times over."""
 
 _EXPOSED = 0o044
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """A valid configuration and where it came from."""
-
-    config: Config
-    source: str
-    """The file that was used; ``environment`` if there was none."""
-    warnings: tuple[ConfigError, ...]
-    origins: Mapping[str, str]
-    """For each key that was set: ``config.toml:12`` or the variable. Defaults are left out."""
 
 
 def load(
@@ -317,6 +305,11 @@ def _hide(line: str) -> str:
     """Cut a line after the first key whose value is a secret."""
     match = re.search(_EXACT, line)
     return _hide_userinfo(f"{line[: match.end()]} {HIDDEN}" if match else line)
+
+
+def hide_secrets(line: str) -> str:
+    """Return one line of a configuration without what is, or looks like, a secret."""
+    return _hide_loosely(_hide(line))
 
 
 def _hide_loosely(line: str) -> str:

@@ -98,6 +98,7 @@ _NAMES: Final[Mapping[AlertKind, tuple[str, ...]]] = MappingProxyType(
 
 NOTICES: Final = frozenset(
     {
+        "alert.undeliverable",
         "bgp.common_cause",
         "bgp.not_configured",
         "certificate.expiring",
@@ -133,6 +134,9 @@ NOTICES: Final = frozenset(
     },
 )
 """Events that are told once and have no end."""
+
+DROPPED_BY_PERSON: Final = "dropped by a person"
+"""Why a message that a person dropped was not delivered: nobody has to be told."""
 
 _PERSONAL: Final = frozenset({"daemon.paused", "daemon.resumed", "gateway.drained"})
 """Said once each time: a person did it."""
@@ -1242,6 +1246,8 @@ def _with(value: Scalar, name: str) -> tuple[str, ...]:
 def _which(event: Event) -> str:
     """Return what tells two notices of one name apart beside VIP, gateway and router."""
     match event.name:
+        case "alert.undeliverable":
+            return f" {_text(event, 'channel')}"
         case "certificate.expiring":
             return " " + ",".join(_names(event, "names"))
         case "kube.warning_found" | "kube.forbidden":
@@ -1257,6 +1263,8 @@ def _worth_telling(event: Event) -> bool:
             return event.severity is Severity.WARNING
         case "probe.backend_error":
             return event.get("alone") is True
+        case "alert.undeliverable":
+            return event.get("detail") != DROPPED_BY_PERSON
         case "route.human_edited":
             # With a hold it lasts, and is an incident; without one edged has put the route back.
             return event.get("until_ms") is None

@@ -6,6 +6,7 @@ on disk before it leaves; if the disk does not answer in time, it is sent from m
 """
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections import deque
@@ -26,6 +27,7 @@ from edged.alerts.sending import Client
 from edged.alerts.texts.compose import About, compose
 from edged.config.types import ChannelConfig, Config, Language
 from edged.core.alerting import (
+    DROPPED_BY_PERSON,
     MOVES,
     Alerting,
     AlertKind,
@@ -56,6 +58,8 @@ LOOK_MS: Final = 10_000
 """How often the levels are compared with the engine's own."""
 NEWS_MAX: Final = 5_000
 REFRESH_S: Final = 60.0
+REPEAT_OVER_MS: Final = 300_000
+"""Alertmanager wants the end repeated, too; it also mends a repetition that came late."""
 TEST_S: Final = 12.0
 MESSAGE_PREFIX: Final = "msg_"
 INSTANTS: Final = frozenset({"until_ms", "first_failure_at_ms", "seen_ms"})
@@ -216,6 +220,7 @@ class AlertDesk:
         self._senders: dict[str, Sender] = {}
         self._endings: dict[str, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
+        self._over: list[tuple[int, _Told]] = []
         self._client: Client | None = None
         self._group: asyncio.TaskGroup | None = None
         self._looked_ms = clock.monotonic_ms()
@@ -286,7 +291,7 @@ class AlertDesk:
             if levels is not None:
                 self._rules.observe_levels(levels, now_ms)
             await self._expire()
-        self._end_silences()
+        await self._end_silences()
         self._rules.silence(self._core_silences(), now_ms)
         changes = self._rules.advance(now_ms)
         if changes:
@@ -304,7 +309,10 @@ class AlertDesk:
                 batch.events[change.state.incident] = change.events
             if change.state.closed_ms is not None:
                 del self._told[change.state.incident]
+                if told.last is not None and told.last.over:
+                    self._over.append((clock.monotonic_ms() + REPEAT_OVER_MS, told))
         await self._keep(batch)
+        self._outbox.keep()
         for one in spoken:
             self._publish(one)
         for sender in self._senders.values():
@@ -326,7 +334,9 @@ class AlertDesk:
             own = replace(facts, message_id=f"{MESSAGE_PREFIX}{uuid.uuid4().hex}")
             held_ms = quiet_for(channel, own, now, self._config.timezone)
             hold_until_ms = now_ms + held_ms if held_ms else 0
-            added = self._outbox.add(channel.name, own, now, hold_until_ms=hold_until_ms)
+            added = self._outbox.add(
+                channel.name, own, now, hold_until_ms=hold_until_ms, kept=False
+            )
             batch.removed += [*added.replaced, *(row.seq for row in added.dropped)]
             batch.messages.append(_saved_message(added.queued))
             told.channels |= {channel.name}
@@ -381,6 +391,7 @@ class AlertDesk:
                 "told_ms": _epoch_ms(wall_at(state.told_ms)) if state.told_ms is not None else None,
                 "messages": state.messages,
                 "channels": sorted(told.channels),
+                "last": told.last.document() if told.last is not None else None,
                 "facts": {
                     key: list(value) if isinstance(value, tuple) else value
                     for key, value in _with_instants(
@@ -395,7 +406,7 @@ class AlertDesk:
         for saved in persisted.incidents:
             try:
                 state, told = _restored(saved)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, AttributeError):
                 continue
             states.append(state)
             self._told[saved.incident] = told
@@ -531,19 +542,21 @@ class AlertDesk:
         return endpoint_of(channel, self._host, self._hide)
 
     async def _refresh_forever(self) -> None:
-        """Repeat what is open to services that forget it (Alertmanager)."""
+        """Repeat what is open, and for a while what is over, to services that forget it."""
         while not self._closed:
             await asyncio.sleep(REFRESH_S)
+            now_ms = clock.monotonic_ms()
+            self._over = [one for one in self._over if one[0] > now_ms]
+            told = [*self._told.values(), *(one for _, one in self._over)]
             for name, sender in tuple(self._senders.items()):
-                if not SERVICES[sender.config.type].refreshed:
-                    continue
-                for told in tuple(self._told.values()):
-                    waits = any(
-                        told.last is not None and row.facts.incident == told.last.incident
-                        for row in self._outbox.rows(name)
-                    )
-                    if told.last is not None and name in told.channels and not waits:
-                        await sender.attempt(told.last)
+                if SERVICES[sender.config.type].refreshed:
+                    await self._refresh(name, sender, told)
+
+    async def _refresh(self, name: str, sender: Sender, told: Sequence[_Told]) -> None:
+        waiting = {row.facts.incident for row in self._outbox.rows(name)}
+        for one in told:
+            if one.last is not None and name in one.channels and one.last.incident not in waiting:
+                await sender.attempt(one.last)
 
     def reconfigure(self, config: Config, core: CoreConfig) -> None:
         """Take a new configuration: rules, texts and channels."""
@@ -563,10 +576,12 @@ class AlertDesk:
             for one in self._silences.values()
         ]
 
-    def _end_silences(self) -> None:
+    async def _end_silences(self) -> None:
         now = clock.wall()
         for one in [one for one in self._silences.values() if one.until <= now]:
             del self._silences[one.number]
+            with contextlib.suppress(StoreError):
+                await self._store.clear_silence(one.number)
             self._tell_silence_ended(one, "time is up")
 
     def _tell_silence_ended(self, silence: SavedSilence, cause: str) -> None:
@@ -633,6 +648,10 @@ class AlertDesk:
     def states(self) -> tuple[tuple[str, str], ...]:
         """Return how each channel does."""
         return tuple((name, sender.state) for name, sender in self._senders.items())
+
+    def pending_for(self, channel: str) -> int:
+        """Return how many messages wait for a channel."""
+        return len(self._outbox.rows(channel))
 
     def oldest_ms(self, channel: str) -> int:
         """Return the age of the oldest message that waits for a channel."""
@@ -747,7 +766,7 @@ class AlertDesk:
         gone = self._outbox.drop(channel, number)
         await self._keep(_Batch(removed=[row.seq for row in gone]))
         for row in gone:
-            self._tell_dropped(row, "dropped by a person")
+            self._tell_dropped(row, DROPPED_BY_PERSON)
         return len(gone)
 
 
@@ -841,7 +860,8 @@ def _restored(saved: SavedIncident) -> tuple[IncidentState, _Told]:
         facts=_with_instants(facts, _monotonic),
     )
     channels = frozenset(str(name) for name in document["channels"])
-    return state, _Told(channels=channels, title=saved.title)
+    last = facts_of(document["last"]) if document.get("last") is not None else None
+    return state, _Told(channels=channels, title=saved.title, last=last)
 
 
 def _with_instants(facts: Mapping[str, Scalar], convert: Callable[[int], int]) -> dict[str, Scalar]:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import edged
+from edged.config.apart import load_apart
 from edged.config.errors import ConfigErrors
-from edged.config.load import Loaded, load
+from edged.config.loaded import Loaded
 from edged.config.types import Config
 from edged.core.errors import CommandRefused
 from edged.core.events import Event, event
@@ -144,7 +145,7 @@ class Process:
 
     def _link_cluster(self, store: Store, persisted: Persisted) -> None:
         if self.base.kubernetes.enabled:
-            # Half a second and 38 MiB: only for those who asked for it.
+            # Time and memory only for those who asked for it.
             from edged.daemon.cluster import ClusterLink  # noqa: PLC0415
 
             self.cluster = ClusterLink(self, store, persisted.gateways)
@@ -219,13 +220,15 @@ class Process:
         loop.set_exception_handler(self._broke)
         loop.add_signal_handler(signal.SIGTERM, self._end, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self._end, "SIGINT")
-        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         control = ControlServer(verbs, self.config.control_socket)
         await control.start()
         watchdog = Watchdog(self.notifier, interval_ms=watchdog_ms(self.environ) or WATCHDOG_MS)
         watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
+                loop.add_signal_handler(
+                    signal.SIGHUP, lambda: group.create_task(self._hung_up(), name="reload")
+                )
                 self.agent.start(group)
                 self._start_cluster(group)
                 group.create_task(self._feed(watchdog), name="watchdog")
@@ -276,11 +279,11 @@ class Process:
         self.reason = reason
         self.stop.set()
 
-    def _hang_up(self) -> None:
+    async def _hung_up(self) -> None:
         """Reload; a refused file is said, and edged goes on with what it has."""
         self.notifier.reloading()
         try:
-            self.reload()
+            await self.reload()
         except CommandRefused as refused:
             self.notifier.ready(f"reload refused: {refused}")
         else:
@@ -378,7 +381,7 @@ class Process:
 
     # --- reload
 
-    def reload(self) -> tuple[list[str], list[str]]:
+    async def reload(self) -> tuple[list[str], list[str]]:
         """Take a new configuration file; an invalid one changes nothing.
 
         Returns:
@@ -390,7 +393,7 @@ class Process:
         from edged.config.diff import diff  # noqa: PLC0415 - needed only here
 
         try:
-            fresh = load(self.config_path, self.environ)
+            fresh = await asyncio.to_thread(load_apart, self.config_path, self.environ)
         except ConfigErrors as errors:
             self._tell(
                 event("config.rejected", clock.monotonic_ms(), errors=errors.render()),
@@ -424,7 +427,7 @@ class Process:
 
 def run_daemon(*, config_path: Path | None, once: bool, environ: Mapping[str, str]) -> int:
     """Load the configuration and run; see `edged.daemon.run`."""
-    loaded = load(config_path, environ)
+    loaded = load_apart(config_path, environ)
 
     async def main() -> int:
         return await Process(loaded, environ, config_path).run(once=once)

@@ -444,7 +444,7 @@ class Verbs:
     async def reload(self, *, owner: str) -> Document:
         """Read the configuration again."""
         del owner
-        changed, needs_restart = self._process.reload()
+        changed, needs_restart = await self._process.reload()
         return {"schema": "edged.reload/v1", "changed": changed, "needs_restart": needs_restart}
 
     # --- adopting

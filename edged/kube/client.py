@@ -11,12 +11,11 @@ import json
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, Configuration
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 from yaml import YAMLError
 
 from edged.kube.errors import (
@@ -30,6 +29,7 @@ from edged.kube.errors import (
     Unauthorized,
 )
 from edged.kube.raw import Json, cut, number, text
+from edged.kube.transport import library
 
 REQUEST_S: Final = 10.0
 CONNECT_S: Final = 5.0
@@ -49,13 +49,21 @@ _UNUSABLE: Final = (YAMLError, OSError, ValueError, TypeError, LookupError, Attr
 """What kubernetes_asyncio lets through for a file that is no kubeconfig, or a broken plug-in."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Credentials and the session that carries them; the library's own objects."""
+
+    configuration: Any
+    transport: Any
+
+
 class Cluster:
     """One API server, with the credentials of one kubeconfig or of the Pod's own account."""
 
     def __init__(self, kubeconfig: Path | None, environ: Mapping[str, str] = os.environ) -> None:
         self._kubeconfig = kubeconfig
         self._environ = environ
-        self._api: ApiClient | None = None
+        self._way: _Way | None = None
         self._opening = asyncio.Lock()
 
     @property
@@ -120,13 +128,13 @@ class Cluster:
         headers: Mapping[str, str],
         data: bytes | None,
     ) -> aiohttp.ClientResponse:
-        api = await self._opened()
-        configuration: Configuration = api.configuration
+        way = await self._opened()
+        configuration = way.configuration
         sent = {"Accept": JSON, "User-Agent": "edged", **headers}
         for setting in (await configuration.auth_settings()).values():
             if setting["value"]:
                 sent[setting["key"]] = setting["value"].strip()
-        session: aiohttp.ClientSession = api.rest_client.pool_manager
+        session: aiohttp.ClientSession = way.transport.pool_manager
         return await session.request(
             method,
             str(configuration.host).rstrip("/") + path,
@@ -174,43 +182,43 @@ class Cluster:
 
     # --- credentials
 
-    async def _opened(self) -> ApiClient:
+    async def _opened(self) -> "_Way":
         async with self._opening:
-            if self._api is None:
-                self._api = await self._open()
-            return self._api
+            if self._way is None:
+                self._way = await self._open()
+            return self._way
 
-    async def _open(self) -> ApiClient:
-        configuration: Configuration = type.__call__(Configuration)  # not the shared default
+    async def _open(self) -> "_Way":
+        configuration = library().configuration()
         try:
             async with asyncio.timeout(CREDENTIALS_S):
                 await self._load(configuration)
             # Python 3.13 and newer refuse the home-made CAs of many clusters by one strict flag.
             configuration.disable_strict_ssl_verification = True
-            return ApiClient(configuration=configuration)
-        except ConfigException as error:
+            return _Way(configuration, library().transport(configuration))
+        except library().config_error as error:
             raise CredentialsUnusable(f"{self.source}: {cut(str(error))}") from error
         except TimeoutError as error:
             raise CredentialsUnusable(f"{self.source}: the credential plug-in hangs") from error
         except _UNUSABLE as error:
             raise CredentialsUnusable(f"{self.source}: {_words(error)}") from error
 
-    async def _load(self, configuration: Configuration) -> None:
+    async def _load(self, configuration: object) -> None:
         if self._kubeconfig is None and self._in_cluster:
-            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            library().load_in_cluster(client_configuration=configuration)
             return
         path = self._kubeconfig if self._kubeconfig is not None else self._default_path
-        await load_kube_config(
+        await library().load_kubeconfig(
             config_file=str(path), client_configuration=configuration, persist_config=False
         )
 
     async def close(self) -> None:
         """Drop connections and credentials; the next request begins anew."""
-        api, self._api = self._api, None
-        if api is not None:
+        way, self._way = self._way, None
+        if way is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
-                    await api.close()
+                    await way.transport.close()
 
 
 # --- answers ------------------------------------------------------------------------------------

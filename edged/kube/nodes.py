@@ -93,10 +93,14 @@ class DrainRules:
 
 def drain_mark(node: NodeFacts, rules: DrainRules, *, ignore_exclude: bool) -> str | None:
     """Return the mark that asks a node out, in words, or None."""
+    if rules.marks and (mark := _announced(node, rules, ignore_exclude=ignore_exclude)):
+        return mark
     if rules.cordon and (node.unschedulable or CORDON_TAINT in node.taints):
-        return "cordoned"
-    if not rules.marks:
-        return None
+        return "cordoned"  # the least of them: who cordons often means nothing by it
+    return None
+
+
+def _announced(node: NodeFacts, rules: DrainRules, *, ignore_exclude: bool) -> str | None:
     asked = node.annotations.get(rules.drain_annotation)
     if asked is not None and asked.strip().lower() != "false":
         return f"annotation {rules.drain_annotation}"

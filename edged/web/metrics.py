@@ -132,11 +132,16 @@ METRICS: Final[Mapping[str, Told]] = MappingProxyType(
             "gauge", "gateway", "When the certificate it serves runs out, since 1970."
         ),
         "edged_kubernetes_watch_up": _told(
-            "gauge", "kind", "0 while a kind cannot be watched; absent before the first trouble."
+            "gauge", "kind", "1 while a kind is watched; absent where Kubernetes is not configured."
         ),
         # alerts
         "edged_alerts_open": _told("gauge", "", "Alerts that are open."),
-        "edged_alerts_pending": _told("gauge", "", "Messages that wait to be delivered."),
+        "edged_alerts_pending": _told(
+            "gauge", "channel", "Messages that wait to be delivered, by channel."
+        ),
+        "edged_alert_oldest_pending_seconds": _told(
+            "gauge", "channel", "How long the oldest of them has waited; 0 if none does."
+        ),
         "edged_alerts_sent_total": _told(
             "counter", "channel result", "Messages by result: delivered, undeliverable."
         ),
@@ -162,6 +167,10 @@ class Snapshot:
     certificates: Mapping[str, float] = field(default_factory=dict)
     """Gateway: when its certificate runs out, in seconds since 1970."""
     bgp: Iterable[tuple[str, str, bool]] = ()
+    watches: Iterable[tuple[str, bool]] = ()
+    """Kinds of Kubernetes: whether each is watched."""
+    channels: Iterable[tuple[str, int, int]] = ()
+    """Channels: how many messages wait, and how long the oldest has, in milliseconds."""
     loop_lag_ms: int = 0
 
 
@@ -173,7 +182,6 @@ class Metrics:
         self._registry = CollectorRegistry(auto_describe=False)
         self._snapshot: Snapshot | None = None
         self._reload = (1, started_s)
-        self._kinds: dict[str, bool] = {}
         self._events = self._counter("edged_events_total")
         self._transitions = self._counter("edged_gateway_transitions_total")
         self._writes = self._counter("edged_route_writes_total")
@@ -246,8 +254,6 @@ class Metrics:
                 self._stalls.inc()
             case "config.reloaded" | "config.rejected":
                 self._reload = (int(name == "config.reloaded"), at_s)
-            case "kube.watch_lost" | "kube.watch_recovered":
-                self._kinds[str(fields.get("kind"))] = name == "kube.watch_recovered"
             case "alert.delivered" | "alert.undeliverable":
                 result = name.partition(".")[2]
                 self._sent.labels(str(fields.get("channel")), result).inc()
@@ -297,8 +303,10 @@ class Metrics:
         made.add("edged_config_last_reload_timestamp_seconds", self._reload[1])
         made.add("edged_history_on_disk", document["store"] is None)
         made.add("edged_alerts_open", _number(alerts["open"]))
-        made.add("edged_alerts_pending", _number(alerts["pending"]))
-        for kind, up in self._kinds.items():
+        for channel, pending, oldest_ms in snapshot.channels:
+            made.add("edged_alerts_pending", pending, channel)
+            made.add("edged_alert_oldest_pending_seconds", oldest_ms / 1_000, channel)
+        for kind, up in snapshot.watches:
             made.add("edged_kubernetes_watch_up", up, kind)
         made.add("process_start_time_seconds", self._started_s)
         usage = resource.getrusage(resource.RUSAGE_SELF)

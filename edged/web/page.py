@@ -483,6 +483,9 @@ def _about(picture: Picture, say: Say) -> Iterator[tuple[str, Child]]:
     states = [f"{one['name']} {one['state']}" for one in docs(alerts["channels"])]
     yield say("alerts"), " · ".join([words, *states])
     yield say("switch"), text(alerts["dead_mans_switch"]) or say("switch_none")
+    kubernetes = text(document["kubernetes"])
+    none = kubernetes in {"", "not configured"}
+    yield "Kubernetes", say("kubernetes_none") if none else kubernetes
     yield say("history_kept"), text(document["store"]) or say("history_on_disk")
 
 

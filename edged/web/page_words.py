@@ -63,6 +63,10 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "{vip}: {names} DOWN, still in the route · {inside} of {all} in",
             "{vip}: {names} 응답 없음, 아직 경로에 있음 · {all}대 중 {inside}대",
         ),
+        "held_dead": (
+            "{vip}: {names} DOWN, still in the route · {why}",
+            "{vip}: {names} 응답 없음, 아직 경로에 있음 · {why}",
+        ),
         "drained": (
             "{vip}: {names} drained · {inside} of {all} left",
             "{vip}: {names} 드레인 완료 · {all}대 중 {inside}대 남음",
@@ -244,6 +248,7 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "alerts_are": ("{open} open, {pending} unsent", "미해결 {open}건, 미전송 {pending}건"),
         "switch": ("Dead man's switch", "외부 감시"),
         "switch_none": ("none: nobody hears if edged dies", "없음: edged가 죽어도 알림 없음"),
+        "kubernetes_none": ("not configured", "설정 안 함"),
         "history_kept": ("History", "기록"),
         "history_on_disk": ("kept on disk", "디스크에 보관"),
         "writer": ("Writer", "쓰기 담당"),

@@ -150,12 +150,12 @@ class WebServer:
         self._api = api
         self._metrics = metrics
         self._settings = settings
-        self._say = Say(settings.language, settings.zone)
         self._files, self._assets = _static_files()
-        self._names = {name.lower() for name in (*settings.names, settings.host, "localhost")}
+        self.take(settings)
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
-        self._spoken: set[object] = set()
+        self._silent: set[object] = set()
+        """Connections that have not asked anything yet; a timer empties it."""
         self._news = asyncio.Event()
         self._making = asyncio.Lock()
         self._made: _Made | None = None
@@ -225,6 +225,11 @@ class WebServer:
             await asyncio.sleep(0)  # the streams take their end
             await runner.cleanup()
 
+    def take(self, settings: WebSettings) -> None:
+        """Speak another language or be known by other names from now on; the address stays."""
+        self._say = Say(settings.language, settings.zone)
+        self._names = {name.lower() for name in (*settings.names, settings.host, "localhost")}
+
     def changed(self) -> None:
         """Show what there is soon, not only at the next tick."""
         news, self._news = self._news, asyncio.Event()
@@ -240,14 +245,14 @@ class WebServer:
         if len(server.connections) >= CONNECTIONS_MAX or self._stopping:
             return _Full()
         protocol = server()
+        self._silent.add(protocol)
         loop = asyncio.get_running_loop()
         loop.call_later(FIRST_REQUEST_S, self._end_if_silent, protocol)
         return protocol
 
     def _end_if_silent(self, protocol: web.RequestHandler) -> None:
-        if protocol in self._spoken:
-            self._spoken.discard(protocol)
-        else:
+        if protocol in self._silent:
+            self._silent.discard(protocol)
             protocol.force_close()
 
     # --- requests
@@ -255,7 +260,7 @@ class WebServer:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let in what may be asked, bound how long it takes, and put the headers on all of it."""
-        self._spoken.add(request.protocol)
+        self._silent.discard(request.protocol)
         try:
             if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
                 answer: web.StreamResponse = _words(405, "this server only shows: GET or HEAD")

@@ -108,7 +108,11 @@ class _Teller:
         if FrozenReason.NOT_ADOPTED in reasons:
             return "not_adopted", {}
         if self.frozen:
-            return "held", {"why": self._frozen(self.frozen[0])}
+            why = self._frozen(self.frozen[0])
+            dead_in = [text(g["name"]) for g in self.dead if g["in_route_on"]]
+            if dead_in:
+                return "held_dead", {"names": say.names(dead_in), "why": why}
+            return "held", {"why": why}
         for key, chosen in (
             ("should_leave", [g for g in self.dead if g["in_route"]]),
             ("out", [g for g in self.dead if not g["in_route"]]),
@@ -144,7 +148,7 @@ class _Teller:
     def _why(self, key: str) -> Iterator[Child]:
         for router in self.lost:
             yield f"{router['name']}: {text(router['detail']) or self.say('disconnected')}"
-        if key != "held":
+        if not key.startswith("held"):
             for frozen in self.frozen:
                 if frozen["reason"] not in {FrozenReason.WARM_UP, FrozenReason.ROUTER_LOST}:
                     yield self._frozen(frozen)

@@ -124,7 +124,7 @@ def test_kills_and_a_failing_service_leave_every_incident_in_order(
 
 def _calm(made: World) -> bool:
     alerts = made.daemon.status()["alerts"]
-    return alerts["open"] == 0 and alerts["pending"] == 0
+    return bool(alerts["open"] == 0 and alerts["pending"] == 0)
 
 
 def test_a_test_message_shows_what_the_service_said(folder: Path, chat: Chat) -> None:

@@ -209,6 +209,8 @@ def snapshot_of(document: Document) -> Snapshot:
         changes={"web": 1_760_000_000_000},
         certificates={"node1": 1_790_000_000.0},
         bgp=(("hex", "node1", True), ("hex", "node2", False)),
+        watches=(("nodes", False),),
+        channels=(("team", 2, 90_000),),
         loop_lag_ms=3,
     )
 

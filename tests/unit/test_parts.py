@@ -36,7 +36,7 @@ def test_a_missing_part_is_never_silently_passed(
 
 
 def test_an_unknown_part_is_a_mistake_of_the_test() -> None:
-    with pytest.raises(ValueError, match="unknown part 'envoi'; known: bird"):
+    with pytest.raises(ValueError, match="unknown part 'envoi'; known: axe, bird"):
         parts.require_part("envoi")
 
 

@@ -5,7 +5,7 @@
 #    source ~/.local/share/bash_completion/edged
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_edged_subparsers=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence init adopt release check-config run install-files completions demo simulator)
+_shtab_edged_subparsers=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence init doctor adopt release check-config run install-files completions demo simulator)
 
 _shtab_edged_status_option_strings=(-h --help --watch --check --json --config --socket)
 _shtab_edged_why_option_strings=(-h --help --json --config --socket)
@@ -22,6 +22,7 @@ _shtab_edged_reload_option_strings=(-h --help --json --config --socket)
 _shtab_edged_alerts_option_strings=(-h --help --channel --number --json --config --socket)
 _shtab_edged_silence_option_strings=(-h --help --for --end --gateway --vip --reason --json --config --socket)
 _shtab_edged_init_option_strings=(-h --help --from-router --router --port --tls --fingerprint --user --password-file --edged-password-file --vip --gateway --server-name --own-address --out --config --socket)
+_shtab_edged_doctor_option_strings=(-h --help --bundle --json --config --socket)
 _shtab_edged_adopt_option_strings=(-h --help --router --create --drop --yes --json --config --socket)
 _shtab_edged_release_option_strings=(-h --help --router --yes --json --config --socket)
 _shtab_edged_check_config_option_strings=(-h --help --print-schema --without-secrets --json --config --socket)
@@ -40,7 +41,7 @@ _shtab_edged_alerts_pos_0_choices=(list test retry drop)
 _shtab_edged_init___tls_choices=(pin anonymous off)
 _shtab_edged_completions_pos_0_choices=(bash fish zsh)
 _shtab_edged_simulator___tls_choices=(off cert anonymous)
-_shtab_edged_pos_0_choices=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence init adopt release check-config run install-files completions demo simulator)
+_shtab_edged_pos_0_choices=(status why plan events probe recheck drain undrain pause resume handover reload alerts silence init doctor adopt release check-config run install-files completions demo simulator)
 
 _shtab_edged_status__h_nargs=0
 _shtab_edged_status___help_nargs=0
@@ -100,6 +101,9 @@ _shtab_edged_silence___json_nargs=0
 _shtab_edged_init__h_nargs=0
 _shtab_edged_init___help_nargs=0
 _shtab_edged_init___from_router_nargs=0
+_shtab_edged_doctor__h_nargs=0
+_shtab_edged_doctor___help_nargs=0
+_shtab_edged_doctor___json_nargs=0
 _shtab_edged_adopt__h_nargs=0
 _shtab_edged_adopt___help_nargs=0
 _shtab_edged_adopt___create_nargs=0

@@ -50,8 +50,8 @@ function _shtab_edged_using
   test "$_shtab_edged_cmdpath" = "$argv"
 end
 
-set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload alerts silence init adopt release check-config run install-files completions demo simulator
-set -g _shtab_edged_opts_with_value --cert --channel --comment --config --control --distance --drop --edged-password-file --fingerprint --for --gateway --identity --incident --key --limit --listen --max-sessions --number --out --own-address --password --password-file --port --prefix --program --reason --router --routeros --server-name --severity --since --socket --timeout --tls --tls-listen --type --user --vip
+set -g _shtab_edged_commands status why plan events probe recheck drain undrain pause resume handover reload alerts silence init doctor adopt release check-config run install-files completions demo simulator
+set -g _shtab_edged_opts_with_value --bundle --cert --channel --comment --config --control --distance --drop --edged-password-file --fingerprint --for --gateway --identity --incident --key --limit --listen --max-sessions --number --out --own-address --password --password-file --port --prefix --program --reason --router --routeros --server-name --severity --since --socket --timeout --tls --tls-listen --type --user --vip
 
 complete -c edged -e
 complete -c edged -f
@@ -176,6 +176,12 @@ complete -c edged -n '_shtab_edged_using init' -l own-address -x -d 'this host'"
 complete -c edged -n '_shtab_edged_using init' -l out -x -d 'edged.toml; - prints'
 complete -c edged -n '_shtab_edged_using init' -l config -x -d 'the configuration'
 complete -c edged -n '_shtab_edged_using init' -l socket -x -d 'the daemon'"'"'s control socket'
+complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a doctor -d 'check every assumption, with a fix for each failure'
+complete -c edged -n '_shtab_edged_using doctor' -s h -l help -d 'show this help message and exit'
+complete -c edged -n '_shtab_edged_using doctor' -l bundle -x -d 'pack a report without secrets (.tar.gz)'
+complete -c edged -n '_shtab_edged_using doctor' -l json -d 'print the document instead'
+complete -c edged -n '_shtab_edged_using doctor' -l config -x -d 'the configuration'
+complete -c edged -n '_shtab_edged_using doctor' -l socket -x -d 'the daemon'"'"'s control socket'
 complete -c edged -n '_shtab_edged_using; and test $_shtab_edged_npos -eq 0' -a adopt -d 'mark the route'"'"'s rows as edged'"'"'s, after a yes'
 complete -c edged -n '_shtab_edged_using adopt' -s h -l help -d 'show this help message and exit'
 complete -c edged -n '_shtab_edged_using adopt' -l router -x -d 'on this router only'

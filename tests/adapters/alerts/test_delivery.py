@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ class Desk:
         self._group = group
         self.senders: dict[str, Sender] = {}
 
-    def open(self, kind: ChannelType, **changes: object) -> Sender:
+    def open(self, kind: ChannelType, **changes: Any) -> Sender:  # noqa: ANN401 - fields
         """Start a channel."""
         config = channel(kind, **changes)
 
@@ -85,9 +86,9 @@ class Desk:
         self._group.create_task(sender.run(), name=config.name)
         return sender
 
-    def put(self, kind: ChannelType, **changes: object) -> Queued:
+    def put(self, kind: ChannelType, **changes: Any) -> Queued:  # noqa: ANN401 - fields
         """Queue a message."""
-        given: AlertFacts = facts(**changes)  # type: ignore[arg-type] # passed on
+        given: AlertFacts = facts(**changes)
         queued = self.outbox.add(kind.value, given, clock.wall()).queued
         self.senders[kind.value].wake()
         return queued

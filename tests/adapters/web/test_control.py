@@ -57,6 +57,38 @@ async def raw(path: Path, request: bytes) -> tuple[int, Any]:
     return int(head.split()[1]), json.loads(body)
 
 
+ALERT_COMMANDS = [
+    ({"do": "test"}, ("alerts_test", {"channel": None})),
+    ({"do": "test", "channel": "team"}, ("alerts_test", {"channel": "team"})),
+    (
+        {"do": "retry", "number": 7},
+        ("alerts_change", {"what": "retry", "channel": None, "number": 7}),
+    ),
+    (
+        {"do": "drop", "channel": "team"},
+        ("alerts_change", {"what": "drop", "channel": "team", "number": None}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "heard"), ALERT_COMMANDS)
+async def test_one_path_takes_questions_and_commands_about_alerts(
+    served: tuple[NotingApi, Path],
+    words: dict[str, str | int],
+    heard: tuple[str, dict[str, object]],
+) -> None:
+    api, path = served
+    await asyncio.to_thread(Client(path, deadline_ms=5_000).post, "alerts", words)
+    assert api.calls == [heard]
+
+
+async def test_an_unknown_alert_command_is_refused(served: tuple[NotingApi, Path]) -> None:
+    api, path = served
+    with pytest.raises(Refused, match='"do" has to be'):
+        await asyncio.to_thread(Client(path, deadline_ms=5_000).post, "alerts", {"do": "shout"})
+    assert api.calls == []
+
+
 # --- verbs ------------------------------------------------------------------------------------
 
 VERBS = [
@@ -107,6 +139,23 @@ VERBS = [
     ("handover", {"to": "bgp"}, {"owner": "", "vip": None, "to_bgp": True}),
     ("handover", {"to": "back", "vip": "web"}, {"owner": "", "vip": "web", "to_bgp": False}),
     ("reload", {}, {"owner": ""}),
+    ("alerts", {}, {}),
+    (
+        "silence",
+        {"for_ms": 3_600_000, "gateway": "node1", "owner": "kim", "reason": "디스크"},
+        {
+            "owner": "kim",
+            "reason": "디스크",
+            "for_ms": 3_600_000,
+            "gateway": "node1",
+            "vip": None,
+        },
+    ),
+    (
+        "silence",
+        {},
+        {"owner": "", "reason": "", "for_ms": None, "gateway": None, "vip": None},
+    ),
     (
         "events",
         {},
@@ -162,7 +211,8 @@ async def test_each_word_arrives_as_what_it_means(
 def test_the_table_above_forgets_no_verb() -> None:
     assert {verb for verb, _, _ in VERBS} == QUESTIONS.keys() | COMMANDS.keys()
     asked = {name for name in vars(ControlApi) if not name.startswith("_")}
-    assert asked == QUESTIONS.keys() | COMMANDS.keys() | {"stream"}
+    of_alerts = {name for _, (name, _) in ALERT_COMMANDS}
+    assert asked == QUESTIONS.keys() | COMMANDS.keys() | of_alerts | {"stream"}
 
 
 @pytest.mark.parametrize(

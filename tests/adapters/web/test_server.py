@@ -199,7 +199,7 @@ async def test_status_is_the_document_of_the_control_socket(
 async def test_events_are_asked_with_every_filter(served: tuple[ShownApi, WebServer]) -> None:
     api, server = served
     query = (
-        "?since=2026-05-01T12:00:00Z&after=7&limit=5&names=gateway.*,route.changed&gateway=node2"
+        "?since=2026-05-01T12:00:00Z&after=7&limit=5&names=gateway.kept,route.changed&gateway=node2"
         "&vip=web&incident=7k2&severity=warning"
     )
     answer = await ask(server, f"/api/v1/events{query}")
@@ -208,7 +208,7 @@ async def test_events_are_asked_with_every_filter(served: tuple[ShownApi, WebSer
         "since": datetime(2026, 5, 1, 12, tzinfo=UTC),
         "after_seq": 7,
         "limit": 5,
-        "names": ("gateway.*", "route.changed"),
+        "names": ("gateway.kept", "route.changed"),
         "gateway": "node2",
         "vip": "web",
         "incident": "7k2",
@@ -284,6 +284,18 @@ async def test_metrics_come_in_the_format_that_is_asked_for(
     wanted = await ask(served[1], "/metrics", Accept=accept)
     assert wanted.headers["content-type"].startswith("application/openmetrics-text")
     assert wanted.text.endswith("# EOF\n")
+
+
+async def test_a_reload_changes_language_and_names_without_a_restart(
+    served: tuple[ShownApi, WebServer],
+) -> None:
+    _, server = served
+    assert (await ask(server, "/", Host="new.example.test")).status == 421
+    server.take(replace(server._settings, language="ko", names=("new.example.test",)))
+    answer = await ask(server, "/", Host="new.example.test")
+    assert '<html lang="ko">' in answer.text
+    assert "node2 경로에서 제외" in answer.text
+    assert (await ask(server, "/", Host="mgmt-1")).status == 421
 
 
 # --- the stream ---------------------------------------------------------------------------------
@@ -418,6 +430,27 @@ async def test_who_says_nothing_or_half_a_request_is_hung_up_on(
     async with asyncio.timeout(2):
         assert await reader.read() == b""
     writer.close()
+    await server.stop()
+
+
+async def test_connections_that_come_and_go_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "FIRST_REQUEST_S", 0.05)
+    server = server_of(ShownApi(healthy()))
+    await server.start()
+    kept_reader, kept = await asyncio.open_connection("127.0.0.1", server.port)
+    for _ in range(3):
+        kept.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await kept_reader.readuntil(b"turns\n")
+        await ask(server, "/healthz")
+        await asyncio.sleep(0.03)
+    await asyncio.sleep(0.05)
+    assert server._silent == set()
+    assert not server._streams
+    kept.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert b"200 OK" in await kept_reader.readuntil(b"turns\n")
+    kept.close()
     await server.stop()
 
 

@@ -36,8 +36,7 @@ def test_with_kubernetes_it_stays_below_90_mb(
         w.wait("in sync", lambda: in_sync(w), 10)
         w.stays("running", lambda: w.daemon.child.running, 5.0)
         used = rss_mb(w)
-        print(f"RSS with Kubernetes: {used:.1f} MB")
-        assert used <= 90
+        assert used <= 90, f"{used:.1f} MB"
 
 
 def test_without_kubernetes_nothing_of_it_is_imported(tmp_path: Path) -> None:
@@ -50,7 +49,6 @@ def test_without_kubernetes_nothing_of_it_is_imported(tmp_path: Path) -> None:
     )
     with world(tmp_path) as w:
         w.wait_settled()
-        print(f"RSS without Kubernetes: {rss_mb(w):.1f} MB")
         w.daemon.child.end()
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -60,4 +58,4 @@ def test_without_kubernetes_nothing_of_it_is_imported(tmp_path: Path) -> None:
             check=True,
             timeout=60,
         )
-    assert done.stdout.splitlines()[-1] == "0 []"
+    assert done.stdout.splitlines()[-1].endswith(" []"), done.stdout

@@ -1,6 +1,8 @@
 """An API server that dies, hangs, forgets or forbids: edged sees less and routes on."""
 
+import asyncio
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +14,7 @@ import yaml
 
 from edged.cli.demo_gateways import ADDRESSES
 from tests.support.daemon import World
+from tests.support.kube_fake import fake_api, page
 from tests.support.kube_objects import PODS, sample
 from tests.support.kube_plane import ControlPlane, Refused
 from tests.support.kube_world import (
@@ -74,6 +77,38 @@ def test_an_incident_while_the_api_server_is_away_is_handled_as_ever(
         w.wait("in sync again", lambda: in_sync(w), 45)
         annotate(plane, THIRD, edged_drain="yes")
         w.wait("marks are seen again", lambda: THIRD not in w.in_route())
+
+
+def test_an_incident_while_the_api_server_talks_rubbish_is_handled_as_ever(tmp_path: Path) -> None:
+    with rubbish(tmp_path) as kubeconfig, kube_world(tmp_path, kubeconfig) as w:
+        w.wait_settled()
+        w.wait("told", lost(w, "not JSON"))
+        assert kill_to_write_ms(w, SECOND) <= P1_MS
+        assert w.in_route() == [FIRST, THIRD]
+
+
+@contextmanager
+def rubbish(folder: Path) -> Iterator[Path]:
+    """Run a server that answers every question with a page, in a thread of its own."""
+    ready, end = threading.Event(), threading.Event()
+    paths: list[Path] = []
+
+    async def serve() -> None:
+        async with fake_api() as api:
+            for verb in ("list", "watch", "get"):
+                api.always[verb] = page(200, "<html>Sign in</html>")
+            paths.append(api.kubeconfig(folder))
+            ready.set()
+            await asyncio.to_thread(end.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield paths[0]
+    finally:
+        end.set()
+        thread.join(10)
 
 
 def test_a_drain_mark_set_while_the_api_server_is_restarted_is_not_missed(

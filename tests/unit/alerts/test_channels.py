@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ def written(
     kind: ChannelType,
     step: AlertStep = AlertStep.OPEN,
     language: Language = Language.ENGLISH,
-    **changes: object,
+    **changes: Any,  # noqa: ANN401 - fields of AlertFacts
 ) -> Request:
     given = facts(step=step, **changes)
     surroundings = about(public_url="https://edged.example.test")
@@ -113,7 +114,7 @@ def test_alertmanager_resolves_by_the_labels_it_opened_with() -> None:
 
 
 def test_a_critical_one_is_urgent_where_a_service_knows_that() -> None:
-    critical = {"kind": AlertKind.NO_ANSWER, "severity": Severity.CRITICAL}
+    critical: Any = {"kind": AlertKind.NO_ANSWER, "severity": Severity.CRITICAL}
     request = SERVICES[ChannelType.MATTERMOST].write(
         compose(facts(**critical), about(), Language.ENGLISH, now=NOW), ENDPOINT, NOW
     )

@@ -136,6 +136,14 @@ def test_numbers_go_on_after_a_restart() -> None:
     assert after.add(SLACK, facts(incident="b"), HAPPENED).queued.seq == row.seq + 1
 
 
+def test_nothing_leaves_before_it_is_kept() -> None:
+    outbox = Outbox()
+    row = outbox.add(SLACK, facts(), HAPPENED, kept=False).queued
+    assert outbox.next(SLACK, 0) is None
+    outbox.keep()
+    assert outbox.next(SLACK, 0) == row
+
+
 def test_an_attempt_that_was_broken_off_is_tried_again() -> None:
     outbox = Outbox()
     row = outbox.add(SLACK, facts(), HAPPENED).queued

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def say(
     step: AlertStep = AlertStep.OPEN,
     *,
     language: Language = Language.ENGLISH,
-    **changes: object,
+    **changes: Any,  # noqa: ANN401 - fields of AlertFacts
 ) -> Message:
     given = facts(kind, step, **changes)
     return compose(given, about(), language, now=given.at)

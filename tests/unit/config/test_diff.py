@@ -83,7 +83,7 @@ def test_quiet_hours_and_switches_read_as_in_the_file(tmp_path: Path) -> None:
     new = f'{WELL}{CHANNEL}quiet_hours = "22:30-07:05 Asia/Seoul"\n[kubernetes]\ncordon = true\n'
     old = f'{WELL}{CHANNEL}quiet_hours = "22:00-07:00"\n'
     assert changes(tmp_path, old, new) == [
-        Change(key="kubernetes.cordon", old="false", new="true", live=True),
+        Change(key="kubernetes.cordon", old="false", new="true", live=False),
         Change(
             key='channel "team".quiet_hours',
             old="22:00-07:00",

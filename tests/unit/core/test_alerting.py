@@ -92,7 +92,8 @@ class Story:
             "in_route": left,
             "total_ms": 13,
         }
-        return self.happens("route.changed", **common).happens("route.verified", **common)
+        self.happens("route.changed", None, **common)
+        return self.happens("route.verified", None, **common)
 
     def rises(self, node: str) -> "Story":
         return self.happens("gateway.came_up", gateway=node, check=node, down_ms=1)
@@ -412,6 +413,16 @@ def test_more_than_fifty_writes_a_day_wear_the_flash_and_are_told_once() -> None
         story.enters("node1", *NODES).passes(60_000)
     notices = [one for one in story.messages if one.facts.get("event") == "router.many_writes"]
     assert len(notices) == 1
+
+
+def test_a_channel_that_cannot_be_reached_is_told_to_the_others_once_an_hour() -> None:
+    story = Story()
+    for channel in ("team", "team", "phone"):
+        story.happens("alert.undeliverable", channel=channel, incident="7k2", detail="404")
+        story.passes(60_000)
+    story.happens("alert.undeliverable", channel="x", incident="7k2", detail="dropped by a person")
+    story.passes(60_000)
+    assert [one.facts["channel"] for one in story.messages] == ["team", "phone"]
 
 
 # --- restarts and levels ------------------------------------------------------------------------

@@ -34,7 +34,6 @@ def counted() -> Metrics:
         metrics.event(made, AT_S)
     for made in (
         event("alert.delivered", 1, key="k", incident="7k2", channel="team"),
-        event("kube.watch_lost", 1, kind="nodes"),
         event("daemon.stalled", 1, stall_ms=300),
         event("router.recovered", 1, router="hex", lost_ms=5_000),
         event("route.write_refused", 1, vip="web", router="hex", message="no"),
@@ -105,6 +104,8 @@ COUNTS: list[tuple[str, dict[str, str], float]] = [
     ("edged_loop_stalls_total", {}, 1),
     ("edged_alerts_sent_total", {"channel": "team", "result": "delivered"}, 1),
     ("edged_kubernetes_watch_up", {"kind": "nodes"}, 0),
+    ("edged_alerts_pending", {"channel": "team"}, 2),
+    ("edged_alert_oldest_pending_seconds", {"channel": "team"}, 90),
     ("edged_events_total", {"event": "gateway.went_down", "severity": "warning"}, 1),
 ]
 

@@ -101,7 +101,7 @@ TITLES: list[tuple[str, Callable[[], EngineRun], dict[str, Any], str]] = [
     ("nobody answers", silent_everywhere, {}, "web: no node answers edged · route NOT changed"),
     ("router lost", router_lost, {"routers": LOST}, "hex: router API unreachable · the route can"),
     ("drained", drained, {}, "web: node3 drained · 2 of 3 left"),
-    ("paused", paused, {}, "web: route left as it is · Paused by kim until 19:12:20"),
+    ("paused", paused, {}, "web: node2 DOWN, still in the route · Paused by kim until 19:12:20"),
     ("waits", returning, {}, "web: node2 answers again and waits · 2 of 3 in the route"),
     ("not adopted", not_adopted, {"mode": "observe"}, "[observe] web: not adopted · edged writes"),
     ("two are out", last_one_silent, {}, "web: node2, node3 out of the route · 1 of 3 left"),
