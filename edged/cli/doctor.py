@@ -23,7 +23,8 @@ from edged.cli.client import NoDaemon
 from edged.cli.context import Context
 from edged.cli.render import wrap
 from edged.config.errors import ConfigErrors
-from edged.config.load import Loaded, load
+from edged.config.load import load
+from edged.config.loaded import Loaded
 from edged.config.types import Config, GatewayConfig, RouterConfig, RouterTls, VipConfig
 from edged.core.errors import ConfigError, EdgedError, RouterError
 from edged.core.plan import OwnRows, sort_rows

@@ -145,7 +145,7 @@ def alert_rules(config: Config, core: CoreConfig) -> AlertRules:
                 routers=vip.routers,
                 min_healthy=vip.min_healthy
                 if vip.min_healthy is not None
-                else (len(vip.checks) + 1) // 2,
+                else (len(vip.checks) - len(vip.uncounted) + 1) // 2,
             )
             for vip in core.vips
         ),

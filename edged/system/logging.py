@@ -201,7 +201,7 @@ class _Sink:
                 return
             entry = f"<{entry['PRIORITY']}>{entry['MESSAGE']}"
         # RouterOS comments may hold bytes of any encoding, which come as lone surrogates.
-        encoding = self._stream.encoding or "utf-8"
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         line = entry.encode(encoding, "backslashreplace").decode(encoding)
         # A closed pipe or a full disk behind stderr leaves nobody to tell.
         with contextlib.suppress(OSError, ValueError):

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from edged.config.errors import ConfigErrors
-from edged.config.load import Loaded, load
+from edged.config.load import load
+from edged.config.loaded import Loaded
 
 WELL = """\
 [[router]]
