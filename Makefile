@@ -8,7 +8,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 export PYTHON
 
-.PHONY: help demo test lint format coverage bench lock ci-parts clean
+.PHONY: help demo test lint format coverage bench lock ci-parts container clean
 
 help:
 	@echo "make demo [ARGS=...]   watch edged take a dying gateway out of a simulated router's route"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench [ARGS=...]  measure"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=1: newest versions)"
 	@echo "make ci-parts          install or build what no test may miss in CI (root, apt; Go)"
+	@echo "make container         build the image without an outside base, and try it (root, buildah)"
 	@echo "make clean             remove what was made here"
 
 demo: $(VENV)/.demo $(VENV)/.envoy
@@ -53,6 +54,9 @@ ci-parts:
 	@sh tests/kube/apiserver/build
 	@sh tests/integration/web/fetch-axe
 	@$(MAKE) --no-print-directory $(VENV)/.browser
+
+container:
+	@bash scripts/container
 
 clean:
 	@rm -rf .cache build dist $(VENV)/.demo $(VENV)/.test $(VENV)/.dev $(VENV)/.envoy $(VENV)/.browser

@@ -232,6 +232,11 @@ def cpu_s(pid: int) -> float:
     return (int(words[11]) + int(words[12])) / TICKS
 
 
+def queued_s(pid: int) -> float:
+    """Return seconds that its main thread was ready to run and had no core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def rss_mb(pid: int) -> tuple[float, float]:
     """Return resident memory now and at its highest."""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -303,7 +308,7 @@ def _watch(
     if sampled:
         daemon.child.send(signal.SIGUSR1)
     before, busy, began = cpu_s(pid), machine_busy(), time.monotonic()
-    crowd_before = cpu_s(crowd.child.pid)
+    crowd_before, queued_before = cpu_s(crowd.child.pid), queued_s(pid)
     time.sleep(seconds)
     took = time.monotonic() - began
     used, busy_after = cpu_s(pid) - before, machine_busy()
@@ -313,6 +318,7 @@ def _watch(
         "rss_mb": now_mb,
         "rss_max_mb": most_mb,
         "envoy_percent": 100 * (cpu_s(crowd.child.pid) - crowd_before) / took,
+        "queued_percent": 100 * (queued_s(pid) - queued_before) / took,
         "machine_percent": 100 * (busy_after[0] - busy[0]) / (busy_after[1] - busy[1]),
     }
     if sampled:

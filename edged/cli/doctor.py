@@ -6,6 +6,7 @@ daemon, and it changes nothing. `--bundle` packs what a bug report needs, withou
 
 import asyncio
 import io
+import ipaddress
 import json
 import os
 import platform
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from edged.cli.client import NoDaemon
 from edged.cli.context import Context
@@ -25,6 +27,7 @@ from edged.cli.render import wrap
 from edged.config.errors import ConfigErrors
 from edged.config.load import load
 from edged.config.loaded import Loaded
+from edged.config.secret import SecretError
 from edged.config.types import Config, GatewayConfig, RouterConfig, RouterTls, VipConfig
 from edged.core.errors import ConfigError, EdgedError, RouterError
 from edged.core.plan import OwnRows, sort_rows
@@ -50,6 +53,7 @@ CERTIFICATE_DAYS: Final = 21
 CONNECT_S: Final = 2.0
 HTTP_PORT: Final = 80
 BUNDLE_EVENTS: Final = 1_000
+KUBE_EVENTS: Final = 50
 
 
 class Level(StrEnum):
@@ -179,6 +183,8 @@ def _host(config: Config, context: Context) -> Iterator[Check]:
         yield ok("this host", f"the clock says {now:%Y-%m-%d %H:%M} UTC")
     yield _state(config)
     yield _daemon(config, context)
+    yield from _kubernetes(config, context)
+    yield from _names(config)
     if UNIT.exists():
         yield ok("this host", f"systemd unit {UNIT} is there")
     else:
@@ -220,6 +226,59 @@ def _daemon(config: Config, context: Context) -> Check:
         return warn("this host", f"the daemon answered with a refusal: {error}")
     del config
     return ok("this host", f"the daemon runs: {document['mode']}, {document['level']}")
+
+
+def _kubernetes(config: Config, context: Context) -> Iterator[Check]:
+    """Repeat what the daemon found out about the cluster; it alone has a watch."""
+    area = "kubernetes"
+    if not config.kubernetes.enabled:
+        return
+    try:
+        summary = str(context.client.get("status").get("kubernetes", ""))
+        names = "kube.forbidden,kube.warning_found,kube.watch_lost"
+        events = context.client.get("events", {"names": names, "limit": KUBE_EVENTS})["events"]
+    except EdgedError:
+        yield warn(area, "not checked: no daemon answers", "edged run, then edged doctor again")
+        return
+    yield ok(area, summary)
+    told = {json.dumps(event["fields"], sort_keys=True): event for event in events}
+    for event in told.values():
+        fields = event["fields"]
+        words = [str(fields[key]) for key in ("kind", "verb", "object", "detail") if key in fields]
+        fix = str(fields.get("fix") or "deploy/kubernetes/rbac.yaml has every right, one by one")
+        yield warn(area, f"{event['name']}: {' '.join(words)}", fix)
+
+
+def _names(config: Config) -> Iterator[Check]:
+    """Look up every host that edged talks to by name."""
+    hosts = {router.address for router in config.routers} | set(_channel_hosts(config))
+    for host in sorted(hosts):
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            yield _resolved(host)
+
+
+def _channel_hosts(config: Config) -> Iterator[str]:
+    sources = [channel.url for channel in config.channels]
+    if config.dead_mans_switch is not None:
+        sources.append(config.dead_mans_switch.url)
+    for source in filter(None, sources):
+        try:
+            host = urlsplit(source.read().reveal()).hostname
+        except (SecretError, ValueError):
+            continue
+        if host:
+            yield host
+
+
+def _resolved(host: str) -> Check:
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        fix = "correct the name, or this host's name servers (resolvectl status)"
+        return warn("this host", f"DNS does not know {host}: {error.strerror or error}", fix)
+    return ok("this host", f"DNS knows {host}")
 
 
 # --- the network --------------------------------------------------------------------------------
@@ -549,8 +608,6 @@ def _redactor(loaded: Loaded | None) -> Redactor:
     redactor = Redactor()
     if loaded is None:
         return redactor
-    from edged.config.secret import SecretError
-
     config = loaded.config
     sources = [router.password for router in config.routers]
     for channel in config.channels:

@@ -927,6 +927,11 @@ class Alerting:
             gateways = gateways or _each([str(facts.get("gateway") or "")])
         else:
             names = _NAMES[kind]
+        if kind is AlertKind.ROUTER_LOST:
+            lost = [self._router(name).lost_ms for name in routers]
+            facts["lost_ms"] = max(
+                (self._now_ms - at_ms for at_ms in lost if at_ms is not None), default=None
+            )
         if kind is AlertKind.ROUTE_FROZEN:
             facts["frozen"] = problems[0].word
         if step is AlertStep.RESOLVE:

@@ -10,7 +10,7 @@ import contextlib
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -44,7 +44,9 @@ from edged.core.alerting import (
 from edged.core.errors import CommandRefused, StoreError
 from edged.core.events import Event, Scalar, Severity, event
 from edged.core.types import CoreConfig, FrozenReason
+from edged.daemon.conversion import probe_targets
 from edged.daemon.keeping import monotonic_at, wall_at
+from edged.daemon.probe_names import watch_probe_names
 from edged.store.sqlite import Store
 from edged.store.values import AlertBatch, Persisted, SavedIncident, SavedMessage, SavedSilence
 from edged.system import clock
@@ -84,6 +86,11 @@ def desk_of(process: "Process", store: Store, persisted: Persisted) -> "AlertDes
         publish=lambda one: process.agent.emit([one]),
         look=lambda: levels(process),
         obstacle=Obstacles(process),
+        further=lambda: watch_probe_names(
+            lambda: process.wanted,
+            lambda: probe_targets(process.config, process.wanted),
+            lambda one: process.agent.emit([one]),
+        ),
         hide=process.redactor.hide,
         rng=process.rng,
     )
@@ -200,7 +207,9 @@ class AlertDesk:
         obstacle: Callable[[], str],
         hide: Callable[[str], None],
         rng: random.Random,
+        further: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
+        self._further = further
         self._config = config
         self._store = store
         self._host = host
@@ -486,7 +495,11 @@ class AlertDesk:
         assert self._client is not None
         for task in self._loops:
             task.cancel()
-        wanted = [("alert refresh", self._refresh_forever)]
+        wanted: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [
+            ("alert refresh", self._refresh_forever)
+        ]
+        if self._further is not None:
+            wanted.append(("probe names", self._further))
         switch = self._config.dead_mans_switch
         self._switch = None
         if switch is not None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from edged.kube.raw import Json, address, child, condition, items, labels, number, text
+from edged.kube.raw import MAX_TEXT, Json, address, child, condition, items, labels, number, text
 
 EXCLUDE_LABEL: Final = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Made for this purpose; kubeadm sets it on control-plane nodes, which may be gateways."""
@@ -62,7 +62,9 @@ def parse_node(raw: Json) -> NodeFacts | None:
         uid=text(raw, "metadata", "uid"),
         addresses=tuple(found for found in internal if found),
         labels=labels(raw, "metadata", "labels"),
-        annotations=labels(raw, "metadata", "annotations"),
+        annotations={
+            key: value[:MAX_TEXT] for key, value in labels(raw, "metadata", "annotations").items()
+        },
         taints=frozenset(text(taint, "key") for taint in items(raw, "spec", "taints")),
         unschedulable=child(raw, "spec").get("unschedulable") is True,
         ready={"True": True, "False": False, "Unknown": False}.get(text(ready, "status")),

@@ -123,7 +123,7 @@ class Sensors:
         for node_name, gateway in by_node.items():
             node = nodes[node_name]
             self._joined[gateway] = node_name
-            found[gateway] = self._facts(gateway, node, pods_of.get(node_name, ()), warnings)
+            found[gateway] = self._facts(node, pods_of.get(node_name, ()), warnings)
         if nodes and nodes_known:
             for gateway, node_name in self._joined.items():
                 if gateway not in found:
@@ -201,12 +201,10 @@ class Sensors:
 
     def _facts(
         self,
-        gateway: str,
         node: NodeFacts,
         pods: Iterable[PodFacts],
         warnings: list[Warned],
     ) -> GatewayFacts:
-        del gateway
         ignored = self._ignores_exclude(node)
         if ignored and self.rules.marks:
             warnings.append(

@@ -195,15 +195,17 @@ class Watcher(Generic[T]):
             query["continue"] = token
         raise KubeError(f"a list of more than {MAX_PAGES} pages")
 
-    def _take(self, raw: Json, into: dict[str, T]) -> None:
+    def _take(self, raw: Json, into: dict[str, T]) -> bool:
+        """Keep what matters of an object; False if nothing of that is new, as in a heartbeat."""
         key = key_of(raw)
         parsed = self._parse(raw) if key else None
         if parsed is None:
-            into.pop(key, None)
-            return
+            return into.pop(key, None) is not None
+        before = into.get(key)
         into[key] = parsed
         if len(into) > MAX_OBJECTS:
             raise KubeError(f"more than {MAX_OBJECTS} objects")
+        return before != parsed
 
     # --- watch
 
@@ -227,11 +229,12 @@ class Watcher(Generic[T]):
 
     def _line(self, line: Json) -> None:
         kind, raw = text(line, "type"), child(line, "object")
+        news = False
         match kind:
             case "ADDED" | "MODIFIED":
-                self._take(raw, self.objects)
+                news = self._take(raw, self.objects)
             case "DELETED":
-                self.objects.pop(key_of(raw), None)
+                news = self.objects.pop(key_of(raw), None) is not None
             case "BOOKMARK":
                 pass
             case "ERROR":
@@ -242,7 +245,7 @@ class Watcher(Generic[T]):
                 raise KubeError(f"a line of unknown type {cut(kind)!r}")
         self._version = text(raw, "metadata", "resourceVersion") or self._version
         self._progressed()
-        if kind != "BOOKMARK":
+        if news:
             self._changed()
 
     # --- how it goes

@@ -114,8 +114,8 @@ class _Teller:
                 return "held_dead", {"names": say.names(dead_in), "why": why}
             return "held", {"why": why}
         for key, chosen in (
-            ("should_leave", [g for g in self.dead if g["in_route"]]),
-            ("out", [g for g in self.dead if not g["in_route"]]),
+            ("should_leave", [g for g in self.dead if g["in_route_on"]]),
+            ("out", [g for g in self.dead if not g["in_route_on"]]),
             ("draining", self._in_state(GatewayState.DRAIN, inside=True)),
             ("drained", self._in_state(GatewayState.DRAIN, inside=False)),
             ("waits", self._in_state(GatewayState.WAIT, inside=False)),
@@ -130,7 +130,7 @@ class _Teller:
         return [
             g
             for g in self.gateways
-            if g["state"] == state and inside in {None, bool(g["in_route"])}
+            if g["state"] == state and inside in {None, bool(g["in_route_on"])}
         ]
 
     def _lines(self, key: str) -> Iterator[tuple[str, Child]]:
@@ -191,7 +191,7 @@ class _Teller:
                 yield say("did_nothing", why=self._frozen(self.frozen[0]))
         elif out_of_step:
             yield say("did_writing", wanted=say.names(names(out_of_step[0]["desired"])))
-        gone = [g for g in self.gateways if not g["in_route"] and not g["passing"]]
+        gone = [g for g in self.gateways if not g["in_route_on"] and not g["passing"]]
         drained = self._in_state(GatewayState.DRAIN, inside=False)
         for gateway in [*gone, *(g for g in drained if g not in gone)][:WHY_MAX]:
             yield from self._removed(text(gateway["name"]))

@@ -94,6 +94,19 @@ def test_a_route_that_is_missing_or_not_ours_is_told_apart(
     assert "is not edged's and would win or share the route" in texts(checks, "fail")
 
 
+def test_a_chat_service_that_has_no_address_is_told(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = w.daemon.config.read_text()
+    channel = '[[channel]]\nname = "team"\ntype = "slack"\nurl = "https://no.invalid/T0KEN"\n'
+    w.daemon.config.write_text(f"{text}\n{channel}\n[kubernetes]\nenabled = true\n")
+    _, checks = examine(w, capsys)
+    known = texts(checks, "warn")
+    assert "DNS does not know no.invalid" in known
+    assert "T0KEN" not in json.dumps(checks)
+    assert "not checked: no daemon answers" in known
+
+
 def test_a_router_that_refuses_the_login_is_one_line(
     w: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

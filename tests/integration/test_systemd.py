@@ -10,6 +10,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ def test_a_reload_says_reloading_then_ready_even_if_the_file_is_refused() -> Non
                 w.daemon.config.write_text("version = 2\n")
             before = len(manager.listen())
             at_us = w.daemon.child.send(signal.SIGHUP)
-            w.wait("READY again", lambda start=before: said(manager, start, "READY=1"))
+            w.wait("READY again", partial(said, manager, before, "READY=1"))
             words = [m for m in manager.heard[before:] if m[0] in {"RELOADING=1", "READY=1"}]
             assert [m[0] for m in words] == ["RELOADING=1", "READY=1"]
             stamp = int(words[0][1].removeprefix("MONOTONIC_USEC="))

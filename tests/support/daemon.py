@@ -17,7 +17,8 @@ from edged.cli.demo_processes import Ending
 QUICK_RETURN: Final = {"stable_for": "500ms", "down_interval": "250ms"}
 """Numbers that decide how soon a gateway returns; those that decide a removal are the defaults."""
 
-OUT_S: Final = 5.0
+OUT_S: Final = 15.0
+"""Long enough for a busy machine: these waits are bounds, not promises of speed."""
 BACK_S: Final = 30.0
 
 

@@ -25,6 +25,8 @@ VALUE_CHARACTERS_MAX: Final = 400
 NAME_CHARACTERS_MAX: Final = 80
 LATE: Final = timedelta(seconds=90)
 """Older than this when it leaves, a message says when it happened."""
+SAID_FROM_MS: Final = 1_000
+"""A loss that is younger has just happened; its length says nothing."""
 HTTPS_PORT: Final = 443
 
 _OPTIONAL: Final = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
@@ -355,7 +357,8 @@ class _Writer:
 
     def _lost_for(self) -> str:
         lost = self._facts.facts.get("lost_ms")
-        return self._duration(lost) if isinstance(lost, int) else ""
+        long = isinstance(lost, int) and lost >= SAID_FROM_MS
+        return self._duration(int(str(lost))) if long else ""
 
     def _value(self, key: str, value: Scalar) -> str:
         match value:

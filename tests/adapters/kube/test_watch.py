@@ -107,6 +107,18 @@ async def test_a_change_is_seen_in_the_turn_in_which_its_line_arrived(tmp_path: 
         assert rig.looks > looks
 
 
+async def test_a_heartbeat_is_no_change(tmp_path: Path) -> None:
+    async with watching(tmp_path) as rig:
+        await until(lambda: rig.watcher.synced)
+        looks = rig.looks
+        raw = node("k8s-01")
+        raw["status"]["conditions"][0]["lastHeartbeatTime"] = "2026-01-12T09:00:00Z"
+        rig.api.put(NODES, raw)
+        rig.api.put(NODES, node("k8s-03"))
+        await until(lambda: "k8s-03" in rig.names)
+        assert rig.looks == looks + 1
+
+
 async def test_pages_are_followed_and_only_a_whole_list_counts(tmp_path: Path) -> None:
     def many(api: FakeApi) -> None:
         for number in range(120):

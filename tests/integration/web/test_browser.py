@@ -93,6 +93,7 @@ class Served:
     def end(self) -> None:
         """End the server and its thread."""
         self.call(self.server.stop())
+        self.call(asyncio.sleep(0.05))  # a browser that knocks once more is hung up on
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(5)
         self.loop.close()

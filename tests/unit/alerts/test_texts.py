@@ -135,6 +135,30 @@ def test_a_public_url_takes_the_place_of_the_command() -> None:
     assert "ssh" not in message.text
 
 
+@pytest.mark.parametrize(
+    ("lost_ms", "title"),
+    [
+        (30_000, "🚨 hex: router API unreachable for 30 s · route cannot be changed"),
+        (0, "🚨 hex: router API unreachable · route cannot be changed"),
+    ],
+)
+def test_a_lost_router_says_for_how_long_and_what_to_do(lost_ms: int, title: str) -> None:
+    message = say(
+        AlertKind.ROUTER_LOST,
+        severity=Severity.CRITICAL,
+        vips=(),
+        gateways=(),
+        routers=("hex",),
+        facts={"lost_ms": lost_ms, "down": (), "in_route": NODES},
+    )
+    assert message.text.splitlines()[:4] == [
+        title,
+        "Last route read: node1, node2, node3",
+        "Impact: traffic goes on if hex itself is alive; a node that dies now stays in",
+        "You: ping 172.30.1.1. Alive → API service, firewall. Dead → hex.",
+    ]
+
+
 def test_a_certificate_says_when_it_ends() -> None:
     given = {
         "event": "certificate.expiring",

@@ -16,6 +16,7 @@ from edged.core.types import FrozenReason, KeptReason
 from tests.support.recorded import repository_file
 
 ROOT = Path(__file__).parents[3]
+MEASURED = re.compile(r"\*\*[0-9.]+\*\* · [0-9.]+")
 PAGES = [
     *("3am", "by-hand", "first-hour", "how-edged-decides", "reference"),
     *("what-a-probe-proves", "your-network"),
@@ -29,7 +30,7 @@ def page(name: str) -> str:
 
 def told_commands(name: str) -> list[str]:
     """Return what a page tells people to type, from its code and its tables."""
-    text = page(name)
+    text = repository_file("README.ko.md") if name == "README.ko" else page(name)
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     found = re.findall(r"^edged ([^#\n]+)", blocks, re.MULTILINE)
     found += re.findall(r"`edged ([a-z-]+[^`\n]*)`", text)
@@ -37,7 +38,10 @@ def told_commands(name: str) -> list[str]:
 
 
 COMMANDS = [
-    (name, command) for name in PAGES if name != "reference" for command in told_commands(name)
+    (name, command)
+    for name in [*PAGES, "README.ko"]
+    if name != "reference"
+    for command in told_commands(name)
 ]
 
 
@@ -98,3 +102,16 @@ def test_every_reason_that_holds_edged_back_is_explained() -> None:
 def test_links_between_pages_lead_somewhere(name: str) -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", page(name)):
         assert (ROOT / "docs" / link).exists(), link
+
+
+def test_both_readmes_give_the_same_measurements() -> None:
+    english = MEASURED.findall(repository_file("README.md"))
+    assert len(english) == 8
+    assert MEASURED.findall(repository_file("README.ko.md")) == english
+
+
+def test_the_korean_readme_links_to_what_is_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", repository_file("README.ko.md"))
+    assert len(links) > 5
+    for link in links:
+        assert (ROOT / link).exists(), link

@@ -259,6 +259,7 @@ def test_a_lost_router_is_told_after_thirty_seconds_and_a_short_loss_never() -> 
     assert story.said == []
     story.happens("router.lost", router="hex", detail="reset").passes(ROUTER_LOST_MS)
     assert story.said == ["open router_lost"]
+    assert story.last.facts["lost_ms"] == ROUTER_LOST_MS
     story.happens("router.recovered", router="hex", lost_ms=30_000)
     assert story.said == ["open router_lost", "resolve router_lost"]
 

@@ -12,10 +12,11 @@ import pytest
 
 from edged.core.types import Pause
 from edged.web.documents import AlertsView, RouterView
+from edged.web.event_words import EVENT_SENTENCES
 from edged.web.html import join
 from edged.web.page import NODES_MAX, page
 from edged.web.page_words import WORDS
-from edged.web.story import stories
+from edged.web.story import docs, stories
 from edged.web.watch import Picture
 from edged.web.words import SENTENCES
 from tests.support.documents import healthy, node2_refused, not_adopted
@@ -249,6 +250,21 @@ def test_of_many_nodes_those_in_trouble_are_shown_and_the_others_counted() -> No
     assert "and 30 more, all UP and in the route" in html
 
 
+def test_a_node_that_only_one_of_two_routers_lost_is_not_called_out() -> None:
+    picture = picture_of(node2_refused())
+    vip = docs(picture.document["vips"])[0]
+    gateways = [
+        {**one, "in_route_on": ["hex2"]} if one["name"] == "node2" else one
+        for one in docs(vip["gateways"])
+    ]
+    routes = [*docs(vip["routes"]), {**docs(vip["routes"])[0], "router": "hex2"}]
+    document = {**picture.document, "vips": [{**vip, "gateways": gateways, "routes": routes}]}
+    partly = replace(picture, document=document)
+    assert lines_of(partly)[0] == "web: node2 DOWN, still in the route · 2 of 3 in"
+    assert "only on hex2" in shown(partly)
+    assert "a part of new connections may go to node2" in shown(partly)
+
+
 # --- the words ----------------------------------------------------------------------------------
 
 
@@ -267,4 +283,5 @@ PARTICLE = re.compile(r"\}(은|는|이|가|을|를|와|과|으로|로|이나|나
 def test_no_korean_particle_stands_after_a_value() -> None:
     said = [korean for _, korean in WORDS.values()]
     said += [one for table in SENTENCES["ko"].values() for one in table.values()]
+    said += EVENT_SENTENCES["ko"].values()
     assert [words for words in said if PARTICLE.search(words)] == []
