@@ -3,8 +3,11 @@
 The image itself is built and tried by `make container`.
 """
 
+import json
 import re
 import subprocess
+import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +80,16 @@ def test_the_image_copies_what_there_is_and_installs_by_hash_only() -> None:
     assert len(installs) == 2
     assert all("--require-hashes" in one for one in installs)
     assert "http" not in re.sub(r"^#.*$", "", CONTAINERFILE, flags=re.MULTILINE)
+
+
+def test_the_bill_of_materials_lists_what_is_installed() -> None:
+    script = ROOT / "scripts/sbom"
+    done = subprocess.run([sys.executable, script], check=True, capture_output=True, timeout=30)
+    components = {one["name"]: one for one in json.loads(done.stdout)["components"]}
+    for name in ("aiohttp", "librouteros", "h11"):
+        assert components[name]["version"] == version(name)
+        assert components[name]["purl"] == f"pkg:pypi/{name}@{version(name)}"
+    assert components["edged"]["type"] == "application"
 
 
 def test_nothing_runs_as_root_and_the_root_is_read_only() -> None:
