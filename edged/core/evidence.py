@@ -112,6 +112,7 @@ class Burst:
         "heard",
         "second_round",
         "start_ms",
+        "witness_followed",
         "witness_next_ms",
         "witness_told",
         "witness_wait_ms",
@@ -131,6 +132,7 @@ class Burst:
         self.witness_wait_ms = WITNESS_AGAIN_MS
         self.witness_next_ms = start_ms + WITNESS_AGAIN_MS
         self.witness_told = False
+        self.witness_followed = False
 
     @property
     def base(self) -> list[Flight | None]:
@@ -507,6 +509,27 @@ class Evidence:
             more = self._want(ProbeDepth.FULL, ProbeKind.BURST, now_ms, slot=flight.slot)
             more.repeats = flight.repeats + 1
             burst.flights.append(more)
+
+    def follow_witness(self, sent_ms: int, now_ms: int) -> None:
+        """Ask once more when a witness answers a streak of refusals that has run out of probes.
+
+        A slow witness would otherwise wait for the burst's next planned probe, tens of
+        milliseconds on: only a refusal sent after its answer has it in between.
+        """
+        burst = self.burst
+        if burst is None or burst.witness_followed or sent_ms < burst.first_failed_sent_ms():
+            return
+        extras = [flight for flight in burst.flights if flight.slot is None]
+        streak = sum(
+            flight.result is not None and flight.result.reason is ProbeReason.REFUSED
+            for flight in burst.flights
+        )
+        if streak < 2 or any(flight.result is None for flight in extras):  # noqa: PLR2004 - two RSTs
+            return
+        burst.witness_followed = True
+        more = self._want(ProbeDepth.FULL, ProbeKind.BURST, now_ms)
+        burst.flights.append(more)
+        burst.ends_ms = max(burst.ends_ms, more.request.deadline_ms)
 
     def conclude(self, now_ms: int, witness: WitnessFinder) -> Finding | None:
         """End the open burst if a rule is met or its time is over."""

@@ -60,6 +60,7 @@ class RouterState:
     up: bool = False
     back_ms: int = 0
     lost_ms: int | None = None
+    refusal_told: bool = False
     facts: RouterFacts | None = None
     upgraded_to: str = ""
     upgraded_detail: str = ""

@@ -30,6 +30,7 @@ class Routing(Senses):
         before, was_up = router.facts, router.up
         if not was_up:
             router.up = True
+            router.refusal_told = False
             router.back_ms = now_ms
             for route in self._routes_on(facts.router):
                 route.note_reconnect()
@@ -81,7 +82,8 @@ class Routing(Senses):
         self._clock(now_ms)
         found = self._routers.get(router)
         if found is not None:
-            if login_refused and (found.up or found.lost_ms is None):
+            if login_refused and not found.refusal_told:
+                found.refusal_told = True
                 self._emit("router.login_refused", router=router, detail=detail)
             elif found.up or found.lost_ms is None:
                 self._emit("router.lost", router=router, detail=detail)

@@ -266,6 +266,7 @@ class Watching(Judging):
                         witness=check.name,
                         after_ms=now_ms - burst.first_sign_ms,
                     )
+                other.evidence.follow_witness(sent_ms, now_ms)
                 self._touch(other, now_ms)
             if (
                 verdict is not None

@@ -6,7 +6,8 @@ the oldest events and is told how many.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -71,22 +72,28 @@ class Keeper:
             listener.put(stored)
         return stored
 
-    async def listen(self) -> AsyncIterator[StoredEvent]:
-        """Yield events from now on until closed."""
-        if len(self._listeners) >= MAX_LISTENERS or self._closed.is_set():
-            return
+    @contextmanager
+    def listening(self) -> Iterator[Listener]:
+        """Take part from this moment on: what happens while history is read is not lost."""
         listener = Listener()
-        self._listeners.append(listener)
+        room = len(self._listeners) < MAX_LISTENERS
+        if room:
+            self._listeners.append(listener)
         try:
-            while True:
-                while listener.queue:
-                    yield listener.queue.popleft()
-                if self._closed.is_set():
-                    return
-                listener.ready.clear()
-                await listener.ready.wait()
+            yield listener
         finally:
-            self._listeners.remove(listener)
+            if room:
+                self._listeners.remove(listener)
+
+    async def follow(self, listener: Listener) -> AsyncIterator[StoredEvent]:
+        """Yield what a listener has taken and takes, until closed."""
+        while listener in self._listeners:
+            while listener.queue:
+                yield listener.queue.popleft()
+            if self._closed.is_set():
+                return
+            listener.ready.clear()
+            await listener.ready.wait()
 
     def close(self) -> None:
         """End every stream."""

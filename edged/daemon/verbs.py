@@ -277,15 +277,16 @@ class Verbs:
 
     async def stream(self, *, after_seq: int | None) -> AsyncIterator[Document]:
         """Yield events after `after_seq`, then new ones until the daemon ends."""
-        live = self._process.keeper.listen()
-        last = 0
-        if after_seq is not None:
-            for stored in await self._store.events(after_seq=after_seq, limit=1_000):
-                last = stored.seq
-                yield stored.document()
-        async for fresh in live:
-            if fresh.seq > last:
-                yield fresh.document()
+        keeper = self._process.keeper
+        with keeper.listening() as listener:
+            last = 0
+            if after_seq is not None:
+                for stored in await self._store.events(after_seq=after_seq, limit=1_000):
+                    last = stored.seq
+                    yield stored.document()
+            async for fresh in keeper.follow(listener):
+                if fresh.seq > last:
+                    yield fresh.document()
 
     async def probe(self, gateway: str, *, trace: bool) -> Document:
         """Measure with a light and a full probe; changes nothing."""

@@ -432,3 +432,17 @@ def test_while_all_members_are_bad_one_in_mid_rise_enters_and_its_verdict_is_voi
     bench.advance(10_000)
     assert bench.state("node1") == "UP"
     assert bench.gateway("node1").hold_until_ms is None
+
+
+def test_a_refused_login_is_told_also_when_the_session_was_lost_before() -> None:
+    bench = Bench(3)
+    bench.disconnect()
+    now_ms = bench.now_ms
+    told = [
+        made.name
+        for _ in range(2)
+        for made in bench.engine.observe_router_lost(
+            "hex", "the router refused the login", now_ms, login_refused=True
+        )
+    ]
+    assert told == ["router.login_refused"]

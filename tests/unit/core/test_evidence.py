@@ -1273,3 +1273,27 @@ def test_a_drained_gateway_is_still_probed() -> None:
     bench.kill("node1")
     bench.advance(100)
     assert bench.state("node1") == "DOWN"
+
+
+def test_a_slow_witness_is_followed_by_one_more_probe_at_once() -> None:
+    """Five refusals in 12 ms, the witness after 21: the verdict does not wait for the next slot."""
+    bench = Bench(3)
+    for name in ("node2", "node3"):
+        bench.answer(name, after_ms=21)
+    bench.kill("node1")
+    bench.advance(28)
+    (fell,) = bench.told("check.fell")
+    assert fell.get("witness") in {"node2", "node3"}
+    detect_ms = fell.get("detect_ms")
+    assert isinstance(detect_ms, int)
+    assert detect_ms < 28
+
+
+def test_a_slow_witness_starts_no_second_extra_probe() -> None:
+    bench = Bench(3)
+    for name in ("node2", "node3"):
+        bench.answer(name, after_ms=21)
+    bench.kill("node1")
+    bench.advance(400)
+    refused = [e for e in bench.told("probe.finished") if e.get("kind") == "burst"]
+    assert len(refused) <= 4 + 1 + 1 + 4
