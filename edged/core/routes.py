@@ -261,9 +261,11 @@ class Route:
             return Change.NONE, None, None
         if self.rebooted:
             return Change.REBOOT, None, None
+        if self.others_write:
+            return Change.OTHERS, None, None  # however young we are: whoever is unsure yields
         if now_ms < started_ms + YOUNG_MS:
             return Change.FIRST_SIGHT, None, None
-        return (Change.OTHERS if self.others_write else Change.HUMAN), None, None
+        return Change.HUMAN, None, None
 
     def take_over(self, now_ms: int) -> None:
         """This instance writes from now on, but what the next read shows is the other's work."""

@@ -133,14 +133,14 @@ def test_an_api_outage_alone_costs_nothing(plane: ControlPlane, pair: Pair) -> N
     plane.stop_api(signal.SIGKILL)
     try:
         daemon = pair.daemons[holder]
-        pair.world.wait("unsure", lambda: "not renewed" in daemon.status()["writer"], 20)
+        pair.world.wait("unsure", lambda: "not renewed" in daemon.status()["writer"], 12)
         assert pair.writers() == [holder]
         pair.world.wait("it writes on", killed(pair, SECOND))
         pair.world.router.ask(do="edit", path="/ip/route/set", words=edit_of(pair.world))
-        pair.world.wait("somebody else wrote: it yields", lambda: pair.writers() == [])
+        pair.world.wait("somebody else wrote: it yields", lambda: pair.writers() == [], 5)
     finally:
         plane.start_api()
-    pair.world.wait("one writer again", lambda: len(pair.writers()) == 1, 30)
+    pair.world.wait("one writer again", lambda: len(pair.writers()) == 1, 15)
 
 
 def edit_of(w: World) -> dict[str, str]:
