@@ -14,7 +14,7 @@ from edged.config.selector import parse_selector
 from edged.config.types import Config, GatewayConfig, VipConfig, VipSource
 from edged.core.events import Event, event
 from edged.core.plan import address_of
-from edged.core.types import Drain, Undrain
+from edged.core.types import Drain, GatewayState, Undrain
 from edged.kube.errors import Forbidden, KubeError
 from edged.kube.events import Note
 from edged.kube.lease import Role
@@ -52,6 +52,7 @@ class ClusterLink:
         self._vanished: set[str] = set()
         self._shown: tuple[Known, ...] = ()
         self._counted: set[str] = set()
+        self._serving: bool | None = None
         self._facts_ms = clock.monotonic_ms()
         self._fresh: dict[str, int] = {}
         self._before: dict[str, GatewayFacts] = {}
@@ -142,10 +143,19 @@ class ClusterLink:
             for client in agent.clients.values():
                 client.wake(read=True)
 
-    def serving(self) -> bool:
-        """Tell whether some gateway passes."""
+    def serving(self) -> bool | None:
+        """Tell whether some gateway passes; None: none yet, and not all have been judged."""
         gateways = self._process.agent.engine.gateways(clock.monotonic_ms())
-        return any(gateway.passing for gateway in gateways)
+        if any(gateway.passing for gateway in gateways):
+            return True
+        return None if any(gateway.state is GatewayState.UNKNOWN for gateway in gateways) else False
+
+    def _look_if_serving_changed(self) -> None:
+        """Look anew when what is wrong with the VIP's objects depends on it."""
+        serving = self.serving()
+        if serving is not self._serving:
+            self._serving = serving
+            self.monitor.look()
 
     def facts_changed(self, facts: ClusterFacts) -> None:
         """Hand what differs from the last look to the core."""
@@ -220,6 +230,8 @@ class ClusterLink:
 
     def noticed(self, happened: Event) -> None:
         """Take note of what the core did: first UP, changes of a route."""
+        if happened.name.startswith("check."):
+            self._loop.call_soon(self._look_if_serving_changed)
         if happened.name == "check.rose":
             self._loop.call_soon(self._count, str(happened.get("gateway")))
         elif happened.name == "route.changed":

@@ -72,8 +72,8 @@ class Port(Protocol):
     def role_changed(self, role: Role) -> None:
         """Take what this instance may do from now on."""
 
-    def serving(self) -> bool:
-        """Tell whether some gateway passes its probes."""
+    def serving(self) -> bool | None:
+        """Tell whether some gateway passes its probes; None: the first are still under way."""
 
 
 class Monitor:

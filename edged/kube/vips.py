@@ -27,7 +27,8 @@ class VipSettings:
 class VipLook:
     """What the API shows of a VIP's objects; `*_known` False: it has not been read.
 
-    `advertised` None: nobody knows, or Cilium's BGP is not in use. `serving`: some gateway passes.
+    `advertised` None: nobody knows, or Cilium's BGP is not in use. `serving`: some gateway passes;
+    None: the first probes are still under way.
     """
 
     service: ServiceFacts | None = None
@@ -35,7 +36,7 @@ class VipLook:
     gateway: GatewayFacts | None = None
     gateway_known: bool = False
     advertised: bool | None = None
-    serving: bool = False
+    serving: bool | None = None
 
 
 @dataclass(slots=True)
@@ -119,9 +120,9 @@ class VipEyes:
                 "serves",
                 f"harmless for traffic; gone with {FIXED_IN}",
             )
-        elif gateway.unprogrammed:
+        elif gateway.unprogrammed and look.serving is False:
             yield warned(
-                "unprogrammed",
+                "unprogrammed and down",
                 f"Programmed is False ({gateway.unprogrammed}) and no gateway serves",
                 "look at the Gateway's conditions and at cilium-operator's log",
             )

@@ -11,6 +11,7 @@ from edged.config.selector import parse_selector
 from edged.kube.gateway import advertises, covers, parse_gateway, parse_service
 from edged.kube.nodes import DrainRules, drain_mark, parse_node, parse_pod
 from edged.kube.sensors import ClusterFacts, Known, Sensors
+from edged.kube.vips import VipEyes, VipLook, VipSettings, WarningBook
 from tests.support.kube_objects import node, pod, sample
 
 EVERYTHING = DrainRules(cordon=True, labels=("example.test/maintenance",))
@@ -99,6 +100,35 @@ def test_the_gateway_samples_say_what_is_wrong() -> None:
     assert parsed("gateway-programmed-true.yaml") == ("", ["", ""])
     assert parsed("gateway-programmed-false.yaml")[0].startswith("AddressNotAssigned")
     assert parsed("gateway-listener-broken.yaml")[1][1].startswith("RefNotPermitted")
+
+
+def test_an_unprogrammed_gateway_is_judged_by_what_its_port_does_and_not_before_that_is_known() -> (
+    None
+):
+    eyes = VipEyes(
+        VipSettings(
+            name="web",
+            address="172.30.1.7",
+            server_name="app.example.test",
+            port=443,
+            service=None,
+            gateway="kube-system/cilium-gateway",
+        )
+    )
+    gateway = parse_gateway(sample("gateway-programmed-false.yaml")[0])
+    book = WarningBook()
+
+    def told(*, serving: bool | None) -> list[str]:
+        look = VipLook(gateway=gateway, gateway_known=True, serving=serving)
+        found = [one for one in eyes.warnings(look) if one.code.startswith("unprogrammed")]
+        return [str(one.get("detail")) for one in book.take(found, 0)]
+
+    assert told(serving=None) == []
+    (harmless,) = told(serving=True)
+    assert "although :443 serves" in harmless
+    assert told(serving=True) == []
+    (down,) = told(serving=False)
+    assert "and no gateway serves" in down
 
 
 def test_the_service_samples() -> None:
