@@ -49,12 +49,22 @@ _UNUSABLE: Final = (YAMLError, OSError, ValueError, TypeError, LookupError, Attr
 """What kubernetes_asyncio lets through for a file that is no kubeconfig, or a broken plug-in."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Way:
-    """Credentials and the session that carries them; the library's own objects."""
+    """Credentials and the session that carries them; the library's own objects.
+
+    `users` counts the requests under way: aiohttp fails an assertion of its own when its session is
+    closed below one (3.14), so the last one closes what was given up.
+    """
 
     configuration: Any
     transport: Any
+    users: int = 0
+
+    async def close(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self.transport.close()
 
 
 class Cluster:
@@ -113,25 +123,28 @@ class Cluster:
         try:
             async with asyncio.timeout(REQUEST_S):
                 headers = {"Content-Type": content_type} if data is not None else {}
-                async with await self._send(method, path, query, headers, data) as reply:
+                async with (
+                    self._lent() as way,
+                    await self._send(way, method, path, query, headers, data) as reply,
+                ):
                     raw = await _body(reply)
-                    await self._check(reply, raw)
+                    self._check(way, reply, raw)
         except TransportError as error:
             raise KubeError(_words(error)) from error
         return decode(raw)
 
     async def _send(
         self,
+        way: _Way,
         method: str,
         path: str,
         query: Mapping[str, str] | None,
         headers: Mapping[str, str],
         data: bytes | None,
     ) -> aiohttp.ClientResponse:
-        way = await self._opened()
         configuration = way.configuration
         sent = {"Accept": JSON, "User-Agent": "edged", **headers}
-        for setting in (await configuration.auth_settings()).values():
+        for setting in (await self._credentials(way)).values():
             if setting["value"]:
                 sent[setting["key"]] = setting["value"].strip()
         session: aiohttp.ClientSession = way.transport.pool_manager
@@ -147,9 +160,9 @@ class Cluster:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S),
         )
 
-    async def _check(self, reply: aiohttp.ClientResponse, raw: bytes) -> None:
+    def _check(self, way: _Way, reply: aiohttp.ClientResponse, raw: bytes) -> None:
         if reply.status == 401:  # noqa: PLR2004 - RFC 9110
-            await self.close()  # the next request reads the credentials anew
+            self._give_up(way)
         error = refusal(reply.status, raw, reply.headers.get("Retry-After", ""))
         if error is not None:
             raise error
@@ -167,35 +180,73 @@ class Cluster:
             KubeError: refused, broken, cut in mid-line, not JSON, or silent for `silence_s`.
         """
         try:
-            async with asyncio.timeout(REQUEST_S):
-                reply = await self._send("GET", path, query, {}, None)
-            async with reply:
-                if reply.status != 200:  # noqa: PLR2004 - RFC 9110
-                    async with asyncio.timeout(REQUEST_S):
-                        raw = await _body(reply)
-                        await self._check(reply, raw)
-                    raise KubeError(f"HTTP {reply.status} instead of a watch")
-                async for line in _lines(reply, silence_s):
-                    yield decode(line)
+            async with self._lent() as way:
+                async with asyncio.timeout(REQUEST_S):
+                    reply = await self._send(way, "GET", path, query, {}, None)
+                async with reply:
+                    if reply.status != 200:  # noqa: PLR2004 - RFC 9110
+                        async with asyncio.timeout(REQUEST_S):
+                            raw = await _body(reply)
+                            self._check(way, reply, raw)
+                        raise KubeError(f"HTTP {reply.status} instead of a watch")
+                    async for line in _lines(reply, silence_s):
+                        yield decode(line)
         except TransportError as error:
             raise KubeError(_words(error)) from error
 
     # --- credentials
 
-    async def _opened(self) -> "_Way":
+    @contextlib.asynccontextmanager
+    async def _lent(self) -> AsyncGenerator[_Way]:
+        """Lend the way in force; whoever gives it back last after it was given up closes it."""
+        way = await self._opened()
+        way.users += 1
+        try:
+            yield way
+        finally:
+            way.users -= 1
+            if way is not self._way and not way.users:
+                await way.close()
+
+    async def _opened(self) -> _Way:
         async with self._opening:
             if self._way is None:
                 self._way = await self._open()
             return self._way
 
-    async def _open(self) -> "_Way":
+    async def _open(self) -> _Way:
         configuration = library().configuration()
-        try:
-            async with asyncio.timeout(CREDENTIALS_S):
-                await self._load(configuration)
+        async with self._reading():
+            await self._load(configuration)
             # Python 3.13 and newer refuse the home-made CAs of many clusters by one strict flag.
             configuration.disable_strict_ssl_verification = True
             return _Way(configuration, library().transport(configuration))
+
+    async def _credentials(self, way: _Way) -> dict[str, dict[str, str]]:
+        """Return the headers that say who asks; a plug-in may be run for them."""
+        try:
+            async with self._reading():
+                found: dict[str, dict[str, str]] = await way.configuration.auth_settings()
+                return found
+        except CredentialsUnusable:
+            self._give_up(way)
+            raise
+
+    def _give_up(self, way: _Way) -> None:
+        """Let the next request read the credentials anew."""
+        if self._way is way:
+            self._way = None
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncGenerator[None]:
+        """Let credentials be read, within their time.
+
+        Raises:
+            CredentialsUnusable: they cannot be read, or not in time.
+        """
+        try:
+            async with asyncio.timeout(CREDENTIALS_S):
+                yield
         except library().config_error as error:
             raise CredentialsUnusable(f"{self.source}: {cut(str(error))}") from error
         except TimeoutError as error:
@@ -215,10 +266,8 @@ class Cluster:
     async def close(self) -> None:
         """Drop connections and credentials; the next request begins anew."""
         way, self._way = self._way, None
-        if way is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await way.transport.close()
+        if way is not None and not way.users:
+            await way.close()
 
 
 # --- answers ------------------------------------------------------------------------------------

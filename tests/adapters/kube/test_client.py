@@ -1,10 +1,12 @@
 """Where credentials come from, and what each answer of the API server means."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from edged.kube.client import Cluster, error_of, refusal
 from edged.kube.errors import (
@@ -58,6 +60,37 @@ def test_the_wish_to_wait_is_bounded() -> None:
     odd = refusal(503, b"{}", "tomorrow")
     assert isinstance(odd, Busy)
     assert odd.retry_after_ms == 0
+
+
+async def test_a_refused_token_leaves_the_requests_that_are_under_way_alone(tmp_path: Path) -> None:
+    """When its session goes, aiohttp fails an assertion of its own, which ended the daemon."""
+    arrived, answer = asyncio.Event(), asyncio.Event()
+
+    async def late(_: web.Request) -> web.StreamResponse:
+        arrived.set()
+        await answer.wait()
+        return web.json_response({"late": True})
+
+    async with fake_api() as api:
+        api.put(NODES, node("k8s-01"))
+        cluster = Cluster(api.kubeconfig(tmp_path), {})
+        api.next("list", late)
+        async with asyncio.TaskGroup() as group:
+            under_way = group.create_task(cluster.get(NODES))
+            await arrived.wait()
+            valid, api.token = api.token, "another"
+            requests = [group.create_task(_refused(cluster)) for _ in range(3)]
+            await asyncio.wait(requests)
+            api.token = valid
+            answer.set()
+        assert await under_way == {"late": True}
+        assert "items" in await cluster.get(NODES)  # with what was read anew
+        await cluster.close()
+
+
+async def _refused(cluster: Cluster) -> None:
+    with pytest.raises(Unauthorized):
+        await cluster.get(NODES)
 
 
 async def test_an_exec_plug_in_supplies_the_token(tmp_path: Path) -> None:
