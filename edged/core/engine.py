@@ -30,6 +30,7 @@ from edged.core.health import Verdict
 from edged.core.plan import OwnRows
 from edged.core.routes import Route
 from edged.core.selection import (
+    OpinionView,
     Selection,
 )
 from edged.core.types import (
@@ -39,6 +40,7 @@ from edged.core.types import (
     FrozenReason,
     GatewayState,
     KeptReason,
+    Opinion,
     OpinionRequest,
     Pause,
     PlannedStep,
@@ -70,6 +72,15 @@ class GatewaySnapshot:
     held: bool
     heartbeat: bool
     lossy: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpinionKnown:
+    """What one router last said of a gateway that it was asked about."""
+
+    router: str
+    opinion: Opinion
+    answered_ms: int
 
 
 class Engine(Commands):
@@ -354,6 +365,25 @@ class Engine(Commands):
     def own_rows(self, router: str, vip: str) -> OwnRows | None:
         """Return the rows of a route as last read."""
         return self._routes[router, vip].own
+
+    def read_ms(self, router: str, vip: str) -> int | None:
+        """Return when a route's rows were last read."""
+        read = self._routes[router, vip].read
+        return read.answered_ms if read is not None else None
+
+    def opinions(self, gateway: str) -> tuple[OpinionKnown, ...]:
+        """Return the newest opinion that each router gave of a gateway."""
+        newest: dict[str, OpinionKnown] = {}
+        for route in self._routes.values():
+            found = route.opinions.get(gateway)
+            if isinstance(found, OpinionView):
+                known = OpinionKnown(
+                    router=route.router, opinion=found.opinion, answered_ms=found.answered_ms
+                )
+                before = newest.get(route.router)
+                if before is None or before.answered_ms < known.answered_ms:
+                    newest[route.router] = known
+        return tuple(newest.values())
 
     def router_facts(self, router: str) -> RouterFacts | None:
         """Return what a router last said of itself."""

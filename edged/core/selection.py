@@ -310,11 +310,10 @@ def _leave_soft(
     now: Circumstances,
 ) -> None:
     silent = view.death is DeathClass.SILENT
-    if not view.witnessed:
-        draft.keep(view, KeptReason.NO_WITNESS)
-        return
-    if now.blind:
-        draft.keep(view, KeptReason.BLIND)
+    if not view.witnessed or now.blind:
+        draft.keep(view, KeptReason.BLIND if view.witnessed else KeptReason.NO_WITNESS)
+        if silent and _is_mass(view, inside):
+            _ask_again(draft, view, now)  # else the opinion has lapsed when the obstacle goes
         return
     if silent and _is_mass(view, inside) and _router_holds(draft, view, now):
         draft.keep(view, KeptReason.SECOND_OPINION)

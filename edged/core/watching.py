@@ -380,6 +380,7 @@ class Watching(Judging):
         health = check.health
         self._emit("check.rose", gateway=check.name, check=check.key)
         check.evidence.last_overload_ms = None  # healed: its old failures are no present load
+        check.evidence.heartbeat_refused = False  # another Envoy, perhaps, which speaks HTTP/2
         if health.hold_until_ms is not None:
             self._emit(
                 "gateway.waiting",
@@ -439,7 +440,7 @@ class Watching(Judging):
         detail: str,
         now_ms: int,
     ) -> tuple[Event, ...]:
-        """The gateway refuses HTTP/2: full probes only, and no heartbeat; told once."""
+        """The gateway refuses HTTP/2: no heartbeat until it has risen again; told once."""
 
         def refused(found: Check) -> None:
             if not found.evidence.heartbeat_refused:

@@ -38,6 +38,10 @@ LOOK_GRACE_MS: Final = 20
 """Granted once when the last look at a deadline found something that needs one more answer."""
 CLOSED_BEFORE_HTTP2: Final = 2
 """So often the preface may be answered by a close while a GET is answered, before we believe it."""
+GONE_REASONS: Final = frozenset(
+    {ProbeReason.REFUSED, ProbeReason.CONNECT_TIMEOUT, ProbeReason.UNREACHABLE}
+)
+"""After one of these, who answers next may be another process: whether it speaks HTTP/2 is open."""
 
 
 class ProbeRunner:
@@ -334,6 +338,8 @@ class ProbeRunner:
             return
         probe.over = True
         fault = None if fault is None else probe.excused(fault)
+        if fault is not None and fault.reason in GONE_REASONS:
+            self._http1_only.discard(probe.check)
         self._let_go(probe)
         probe.connection = None
         del self._probes[probe.request.probe_id]

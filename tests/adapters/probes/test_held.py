@@ -310,6 +310,19 @@ async def test_another_gateway_is_tried_with_http2_again() -> None:
     assert (before.depth, after.depth) == (FULL, LIGHT)
 
 
+async def test_a_gateway_that_was_gone_is_tried_with_http2_again() -> None:
+    with StandIn(over_tls(http1_only)) as gateway:
+        async with bench(target_at(gateway.port)) as it:
+            before = await it.probe(LIGHT)
+            gateway.close_listener()
+            gone = await it.probe(FULL)
+            with StandIn(over_tls(auto()), port=gateway.port):
+                after = await it.probe(LIGHT)
+
+    assert gone.reason is ProbeReason.REFUSED
+    assert (before.depth, after.depth) == (FULL, LIGHT)
+
+
 async def test_a_gateway_that_closes_on_the_preface_is_learnt() -> None:
     def script(tls: socket.socket) -> None:
         data = tls.recv(4_096)

@@ -734,6 +734,18 @@ def test_a_gateway_that_refuses_http2_gets_full_probes_and_is_told_once() -> Non
     assert not bench.gateway("node1").heartbeat
 
 
+def test_a_gateway_that_refused_http2_is_asked_again_once_it_has_risen() -> None:
+    bench = Bench(3)
+    bench._take(bench.engine.observe_heartbeat_unavailable("node1", "http/1.1 only", bench.now_ms))
+    bench.kill("node1")
+    bench.advance(1_000)
+    bench.answer("node1")
+    bench.advance(60_000)
+    assert bench.gateway("node1").heartbeat
+    bench._take(bench.engine.observe_heartbeat_unavailable("node1", "http/1.1 only", bench.now_ms))
+    assert len(bench.told("probe.no_heartbeat")) == 2
+
+
 def test_each_tenth_routine_probe_is_a_full_one() -> None:
     one = OneCheck()
     one.evidence.plan_routine(-1_000)

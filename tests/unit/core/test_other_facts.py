@@ -265,6 +265,16 @@ def test_the_first_change_it_did_not_make_ends_its_writing() -> None:
     assert not bench.engine.writer
 
 
+def test_it_yields_to_another_hand_in_its_first_ten_seconds_too() -> None:
+    bench = Bench(3)
+    bench._take(bench.engine.observe_writer(bench.now_ms, writer=True, sure=False))
+    bench.edit(lambda rows: [replace(rows[0], disabled=True), *rows[1:]])
+    assert bench.told("lease.lost")
+    assert bench.frozen() == ["not_writer"]
+    bench.advance(10_000)
+    assert bench.steps == []
+
+
 def test_a_session_that_is_up_shares_no_cause_with_one_that_is_down() -> None:
     watch = BgpWatch(ROUTER)
     watch.observe(BgpSessions(router=ROUTER, established=ALL), 0)

@@ -280,6 +280,14 @@ def test_the_router_is_asked_already_at_the_second_unanswered_syn(
     assert bool(company.opinions_wanted) is asked
 
 
+def test_while_blind_the_router_is_asked_again_before_its_opinion_lapses() -> None:
+    old = an_opinion(Opinion.ALIVE, answered_ms=NOW_MS - 3_500)
+    both = [silent(opinion=old, unanswered=True), silent(opinion=old, unanswered=True), up()]
+    selection = chosen(*both, min_healthy=2, blind=True)
+    assert kept(selection) == dict.fromkeys(["node1", "node2"], KeptReason.BLIND)
+    assert selection.opinions_wanted == ("node1", "node2")
+
+
 def test_a_suspect_that_passed_since_an_old_verdict_is_asked_about_anew() -> None:
     again = silent(passed_since_verdict=True, suspect_since_ms=AGO_MS)
     assert chosen(again, up(), min_healthy=2).opinions_wanted == ("node1",)
