@@ -27,7 +27,6 @@ from edged.cli.client import NoDaemon
 from edged.cli.demo_gateways import (
     ADDRESSES,
     SERVER_NAME,
-    Gateway,
     envoy_gateway,
     find_envoy,
     free_port,
@@ -251,35 +250,99 @@ def machine_busy() -> tuple[float, float]:
     return (sum(numbers) - idle) / TICKS, sum(numbers) / TICKS
 
 
-def measure_cost(count: int, seconds: float, *, sampled: bool) -> dict[str, float]:
-    """Watch a daemon with `count` healthy gateways, all of them addresses of one Envoy."""
-    envoy = find_envoy()
-    if envoy is None:
-        raise DemoFailed("the cost at many gateways needs an Envoy: stand-ins would be the load")
-    gateways = {f"node{n + 1}": f"127.0.21.{n + 1}" for n in range(min(count, 250))}
-    gateways |= {f"node{n + 1}": f"127.0.23.{n - 249}" for n in range(250, count)}
-    ending = Ending()
-    with Folder("edged-bench-") as folder, contextlib.ExitStack() as stack:
-        port = free_port(gateways.values())
-        crowd = envoy_gateway(envoy, "crowd", list(gateways.values()), port, folder)
+class Crowd:
+    """Many healthy gateways, all but the last addresses of one Envoy; the last can be killed."""
+
+    def __init__(self, folder: Path, count: int, *, sampled: bool) -> None:
+        envoy = find_envoy()
+        if envoy is None:
+            raise DemoFailed("the cost at many gateways needs an Envoy: stand-ins are the load")
+        self.folder = folder
+        self.sampled = sampled
+        self.ending = Ending()
+        names = [f"node{n + 1}" for n in range(count)]
+        # 250 to a /24: node251 is the first of the next one.
+        self.addresses = {
+            name: f"127.0.{(21, 23, 24, 25, 26)[n // 250]}.{n % 250 + 1}"
+            for n, name in enumerate(names)
+        }
+        self.last = names[-1]
+        port = free_port(self.addresses.values())
+        rest = [address for name, address in self.addresses.items() if name != self.last]
+        alone = [self.addresses[self.last]]
+        self.crowd = envoy_gateway(envoy, "crowd", rest, port, folder)
+        self.victim = envoy_gateway(envoy, "victim", alone, port, folder)
         # One row for all: on 7 some hundred rows would be marked one by one, for minutes.
-        router = Router(folder, routeros="6.49.10", gateways=gateways)
-        daemon = _measured_daemon(folder, sampled=sampled)
-        for child in (crowd.child, router.child, daemon.child):
-            stack.callback(child.end)
-        crowd.start(ending)
-        router.start(ending)
-        settings = Settings(server_name=SERVER_NAME, port=port, adopt=True)
-        daemon.configure(router, gateways, settings)
-        daemon.start(ending)
-        _all_up(daemon, ending)
-        time.sleep(5)
-        return _watch(daemon, folder, seconds, crowd=crowd, sampled=sampled)
+        self.router = Router(folder, routeros="6.49.10", gateways=self.addresses)
+        self.daemon = _measured_daemon(folder, sampled=sampled)
+        # `down_interval` stays: at a start all are down, and 300 would be asked 4 times a second.
+        self.settings = Settings(
+            server_name=SERVER_NAME,
+            port=port,
+            adopt=True,
+            hold_down="1s",
+            probe={"stable_for": RETURN["stable_for"]},
+        )
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        gateways = (self.crowd, self.victim)
+        with contextlib.ExitStack() as stack:
+            for child in (*(one.child for one in gateways), self.router.child, self.daemon.child):
+                stack.callback(child.end)
+            for gateway in gateways:
+                gateway.start(self.ending)
+            self.router.start(self.ending)
+            self.daemon.configure(self.router, self.addresses, self.settings)
+            self.restart_daemon()
+            yield
+
+    def restart_daemon(self) -> None:
+        self.daemon.child.end()
+        self.daemon.start(self.ending)
+        _all_up(self.daemon, self.ending)
+
+    def kill_last(self) -> float | None:
+        """Kill the last gateway; return the milliseconds to the written route, and repair."""
+        address = self.addresses[self.last]
+        writes = self.router.write_count()
+        at_us = self.victim.child.send(signal.SIGKILL)
+        time.sleep(1.0)
+        wrote = removal(self.router.writes(writes), address)
+        self.victim.child.wait(10)
+        self.victim.start(self.ending)
+        if not self.ending.wait(lambda: address in self.router.next_hops(), limit_s=90, look_s=0.2):
+            raise DemoFailed(f"{self.last} does not return\n{self.daemon.child.last_words()}")
+        return None if wrote is None else (wrote.at_us - at_us) / 1_000
+
+
+def measure_crowd(count: int, seconds: float, *, kills: int, sampled: bool) -> dict[str, float]:
+    """Watch a daemon with `count` healthy gateways, then kill one of them again and again."""
+    rng = random.Random(count)
+    with Folder("edged-bench-") as folder:
+        crowd = Crowd(folder, count, sampled=sampled)
+        with crowd.running():
+            time.sleep(5)
+            result = _watch(crowd, seconds) if seconds > 0 else {}
+            written_ms: list[float] = []
+            for number in range(kills):
+                if number and number % TRIALS_PER_START == 0:
+                    crowd.restart_daemon()
+                time.sleep(1 + rng.random())
+                took_ms = crowd.kill_last()
+                if took_ms is not None:
+                    written_ms.append(took_ms)
+            if written_ms:
+                result |= {"kills": len(written_ms), **_spread(written_ms, "written")}
+            if kills:
+                result["missed"] = kills - len(written_ms)
+            return result
 
 
 def _measured_daemon(folder: Path, *, sampled: bool) -> Daemon:
-    if sampled:
-        os.environ["BENCH_LAG"] = str(folder / "lag.json")
+    if not sampled:
+        return Daemon(folder)
+    os.environ["BENCH_LAG"] = str(folder / "lag.json")
     try:
         return Daemon(folder, program=(str(HERE / "sampled.py"),))
     finally:
@@ -301,14 +364,13 @@ def _all_up(daemon: Daemon, ending: Ending) -> None:
         raise DemoFailed(f"not all gateways came up\n{daemon.child.last_words()}")
 
 
-def _watch(
-    daemon: Daemon, folder: Path, seconds: float, *, crowd: Gateway, sampled: bool
-) -> dict[str, float]:
+def _watch(crowd: Crowd, seconds: float) -> dict[str, float]:
+    daemon, envoy = crowd.daemon, crowd.crowd.child.pid
     pid = daemon.child.pid
-    if sampled:
+    if crowd.sampled:
         daemon.child.send(signal.SIGUSR1)
     before, busy, began = cpu_s(pid), machine_busy(), time.monotonic()
-    crowd_before, queued_before = cpu_s(crowd.child.pid), queued_s(pid)
+    envoy_before, queued_before = cpu_s(envoy), queued_s(pid)
     time.sleep(seconds)
     took = time.monotonic() - began
     used, busy_after = cpu_s(pid) - before, machine_busy()
@@ -317,14 +379,14 @@ def _watch(
         "cpu_percent": 100 * used / took,
         "rss_mb": now_mb,
         "rss_max_mb": most_mb,
-        "envoy_percent": 100 * (cpu_s(crowd.child.pid) - crowd_before) / took,
+        "envoy_percent": 100 * (cpu_s(envoy) - envoy_before) / took,
         "queued_percent": 100 * (queued_s(pid) - queued_before) / took,
         "machine_percent": 100 * (busy_after[0] - busy[0]) / (busy_after[1] - busy[1]),
     }
-    if sampled:
+    if crowd.sampled:
         daemon.child.send(signal.SIGUSR2)
         time.sleep(1)
-        lag = json.loads((folder / "lag.json").read_text())
+        lag = json.loads((crowd.folder / "lag.json").read_text())
         result |= {"lag_n": len(lag), **_spread(lag, "lag")}
     bad = [e for e in daemon.events() if e["name"] in {"gateway.went_down", "daemon.stalled"}]
     result["false_alarms"] = float(len(bad))
@@ -377,7 +439,8 @@ def say_machine() -> None:
     else:
         said = subprocess.run([envoy, "--version"], capture_output=True, text=True, check=False)
         print(said.stdout.strip().splitlines()[-1].strip())
-    print(f"load before: {os.getloadavg()[0]:.2f}; command: bench/run.py {' '.join(sys.argv[1:])}")
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    print(f"load before: {os.getloadavg()[0]:.2f}; command: {command}")
 
 
 def main() -> int:
@@ -386,14 +449,19 @@ def main() -> int:
     parser.add_argument("--faults", nargs="*", choices=FAULTS, default=FAULTS)
     parser.add_argument("--routeros", nargs="*", default=VERSIONS)
     parser.add_argument("--profile", nargs="*", default=["default"])
-    parser.add_argument("--quiet-s", type=float, default=60.0, help="how long cost is watched")
-    parser.add_argument("--crowds", nargs="*", type=int, default=[100, 300])
+    parser.add_argument(
+        "--quiet-s", type=float, default=60.0, help="how long cost is watched; 0: not at all"
+    )
+    parser.add_argument("--crowds", nargs="*", type=int, default=[30, 100, 300])
+    parser.add_argument("--kills", type=int, default=10, help="kills in each crowd (%(default)s)")
     parser.add_argument("--no-cost", action="store_true")
     parser.add_argument(
         "--debug", action="store_true", help="log all, and keep each trial's last lines for --json"
     )
     parser.add_argument("--json", type=Path, help="keep every single value here")
     arguments = parser.parse_args()
+    # Ended in order, so that nothing that it started is left behind.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     say_machine()
     kept: dict[str, object] = {}
     if arguments.faults:
@@ -409,7 +477,7 @@ def main() -> int:
     if not arguments.no_cost:
         print("\n| gateways | sampler | what |\n|---|---|---|")
         for count, sampled in [(3, False), *((count, True) for count in arguments.crowds)]:
-            cost = measure_cost(count, arguments.quiet_s, sampled=sampled)
+            cost = measure_crowd(count, arguments.quiet_s, kills=arguments.kills, sampled=sampled)
             kept[f"{count} gateways"] = cost
             keep(kept, arguments.json)
             words = ", ".join(f"{key} {value:.1f}" for key, value in cost.items())
