@@ -229,6 +229,7 @@ def _summary(document: Document, now: datetime, terminal: Terminal) -> Iterator[
         if not router["connected"]:
             lines[0] = lines[0].replace("LOST", terminal.paint("LOST", Colour.BAD), 1)
         yield from lines
+    yield from labelled("Known from", _sources_words(document, now), terminal, column=13)
     yield from labelled("Alerts", _alert_words(document["alerts"]), terminal, column=13)
     policy = document["policy"]
     if not policy["fine"]:
@@ -262,6 +263,30 @@ def _router_words(router: Document, now: datetime) -> str:
     if not router["verified"]:
         parts.append(f"NOT VERIFIED (tls = {router['tls']})")
     return ", ".join(part for part in parts if part)
+
+
+def _sources_words(document: Document, now: datetime) -> str:
+    """Name every source and the age of the oldest thing that it said."""
+    oldest: dict[str, Document] = {}
+    for vip in document["vips"]:
+        for part in _all_known(vip):
+            name = KNOWN_FROM[part["fact"]].format(source=part["source"])
+            if part["at"] and part["at"] <= oldest.get(name, part)["at"]:
+                oldest[name] = part
+    words = [name + _aged(part, now) for name, part in oldest.items()]
+    if document.get("kubernetes", NO_CLUSTER) != NO_CLUSTER:
+        words.append(f"Kubernetes: {document['kubernetes']}")
+    return ", ".join(words) or "nothing has been read yet"
+
+
+def _all_known(vip: Document) -> Iterator[Document]:
+    for route in vip["routes"]:
+        yield {"fact": "rows", "source": route["router"], "at": route.get("read")}
+    for gateway in vip["gateways"]:
+        yield from gateway.get("known", ())
+
+
+NO_CLUSTER: Final = "not configured"
 
 
 def _alert_words(alerts: Document) -> str:
@@ -491,6 +516,39 @@ def _plan_route(
     for label, held in (("Kept", route["kept"]), ("Waits", route["waits"])):
         texts = [f"{item['gateway']}: {item['sentence']}" for item in held]
         yield from listing(label, texts, terminal, column=14)
+    yield from listing(
+        "Known from", list(_known_words(route.get("known", ()), now)), terminal, column=14
+    )
+
+
+KNOWN_FROM: Final = {
+    "rows": "rows of {source}",
+    "probe": "probes of {source}",
+    "ping": "ping from {source}",
+    "bgp": "BGP on {source}",
+    "kubernetes": "{source}",
+}
+
+
+def _known_words(known: Sequence[Document], now: datetime) -> Iterator[str]:
+    """Yield one text for each source: what it said of whom, and how long ago."""
+    sources: dict[tuple[str, str], list[Document]] = {}
+    for part in known:
+        sources.setdefault((part["fact"], part["source"]), []).append(part)
+    for (fact, source), parts in sources.items():
+        together = len({part["at"] for part in parts}) == 1
+        said = [_said(part, now, aged=not together) for part in parts]
+        age = _aged(parts[0], now) if together else ""
+        yield f"{KNOWN_FROM[fact].format(source=source)}{age}: {', '.join(said)}"
+
+
+def _said(part: Document, now: datetime, *, aged: bool) -> str:
+    said = f"{part['gateway']} {part['said']}" if part["gateway"] else str(part["said"])
+    return said + _aged(part, now) if aged else said
+
+
+def _aged(part: Document, now: datetime) -> str:
+    return f" ({ago(part['at'], now)} ago)" if part["at"] else ""
 
 
 def _plan_row(row: Document) -> list[Cell]:

@@ -8,6 +8,7 @@ does not notice.
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from edged.config.selector import parse_selector
@@ -389,6 +390,11 @@ class ClusterLink:
             name: _sentence(facts, (now_ms - self._fresh.get(name, now_ms)) // 1_000)
             for name, facts in self.monitor.facts.gateways.items()
         }
+
+    def heard(self) -> datetime | None:
+        """Return when the API server last vouched for nodes and Pods; now while in sync."""
+        age_ms = self.monitor.age_ms(clock.monotonic_ms())
+        return None if age_ms is None else clock.wall() - timedelta(milliseconds=age_ms)
 
     def policy(self) -> tuple[str, bool] | None:
         """Return what is known of externalTrafficPolicy, and whether it is well."""

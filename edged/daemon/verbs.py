@@ -163,6 +163,8 @@ class Verbs:
             writer=cluster.writer,
             kubernetes=cluster.summary(),
             nodes=cluster.about(),
+            nodes_heard=cluster.heard(),
+            kubernetes_source=f"the API server of {cluster.monitor.cluster.source}",
             policy=policy,
             policy_fine=fine,
         )

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from edged.core.events import event
+from edged.core.events import Event, event
 from edged.kube.client import Cluster
 from edged.kube.errors import Conflict, Forbidden, KubeError, NotFound
 from edged.kube.raw import Json, child, cut, number, stamp, text
@@ -24,6 +24,7 @@ from edged.system import clock
 
 PREFIX: Final = "edged-"
 """Every identity of ours begins so; another holder is a stranger."""
+MANIFEST: Final = "deploy/kubernetes/rbac.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,8 @@ class Lease:
         self._renewed_ms = 0
         self._forbidden_told = False
         self._stranger_told = ""
+        self._namespace_told = False
+        self._verb = "get"
 
     @property
     def _path(self) -> str:
@@ -128,6 +131,7 @@ class Lease:
             self._lost_to(await self._read())
 
     async def _read(self) -> Json:
+        self._verb = "get"
         lease = await self._cluster.get(self._path)
         self._note(lease)
         return lease
@@ -157,6 +161,7 @@ class Lease:
 
     async def _write(self, lease: Json, sent_ms: int) -> None:
         self._seen = None  # until the answer is in, nobody knows what the server holds
+        self._verb = "update"
         written = await self._cluster.replace(self._path, self._held(lease))
         self._took(written, sent_ms)
 
@@ -166,7 +171,13 @@ class Lease:
             "kind": "Lease",
             "metadata": {"name": self._object, "namespace": self._namespace},
         }
-        self._took(await self._cluster.create(self._collection, self._held(body)), sent_ms)
+        self._verb = "create"
+        try:
+            written = await self._cluster.create(self._collection, self._held(body))
+        except NotFound:
+            self._warn_of_namespace()
+            raise
+        self._took(written, sent_ms)
 
     def _held(self, lease: Json) -> Json:
         now = stamp(self._wall())
@@ -204,9 +215,16 @@ class Lease:
         now_ms = clock.monotonic_ms()
         if isinstance(error, Forbidden) and not self._forbidden_told:
             self._forbidden_told = True
-            self._tell(event("kube.forbidden", now_ms, kind="Lease", verb="update", detail=words))
+            self._tell(self._forbidden(words, now_ms))
         if self.role is Role.WRITER and now_ms - self._renewed_ms >= self._timing.unsure_ms:
             self._become(Role.UNSURE)
+
+    def _forbidden(self, words: str, now_ms: int) -> Event:
+        fix = f"allow it ({MANIFEST})"
+        if self._verb == "create":
+            fix += ", or create that Lease by hand"
+        detail = f"Lease {self.name}: {words}; nothing is written before this is mended: {fix}"
+        return event("kube.forbidden", now_ms, kind="Lease", verb=self._verb, detail=detail)
 
     def _become(self, role: Role) -> None:
         if role is self.role:
@@ -244,6 +262,22 @@ class Lease:
                 object=self.name,
                 detail=f'held by "{holder}", which is no edged',
                 fix="give edged a Lease of its own: lease in [kubernetes]",
+            )
+        )
+
+    def _warn_of_namespace(self) -> None:
+        if self._namespace_told:
+            return
+        self._namespace_told = True
+        self._tell(
+            event(
+                "kube.warning_found",
+                clock.monotonic_ms(),
+                kind="Lease",
+                object=self.name,
+                detail=f"there is no namespace {self._namespace}, so nobody can hold it, and "
+                "nothing is written",
+                fix=f"kubectl create namespace {self._namespace}",
             )
         )
 

@@ -265,6 +265,12 @@ class Monitor:
         for name, gateway in self.gateways.items():
             yield f"Gateway {name}", gateway
 
+    def age_ms(self, now_ms: int) -> int | None:
+        """Return how old the older of nodes and Pods is; None: one was never read."""
+        ages = [watcher.age_ms(now_ms) for watcher in (self.nodes, self.pods)]
+        known = [age for age in ages if age is not None]
+        return max(known) if len(known) == len(ages) else None
+
     def summary(self, now_ms: int) -> str:
         """Return one line: how well each kind is known, and how old it is."""
         return "; ".join(_state_of(name, watcher, now_ms) for name, watcher in self.watchers())

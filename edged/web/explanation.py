@@ -9,8 +9,9 @@ from edged.core.errors import CommandRefused
 from edged.core.events import Event, Severity
 from edged.core.types import DeathClass, GatewayState, ProbeReason, RouteDecision, VipConfig
 from edged.web.event_words import event_sentence, spell_duration
-from edged.web.parts import Facts, gateway_part, last_probe, unknown_name, vip_part, waits_in
+from edged.web.parts import Facts, gateway_part, unknown_name, vip_part, waits_in
 from edged.web.plans import step_part
+from edged.web.sources import last_probe
 from edged.web.views import DaemonView, Document, Moment, rfc3339
 from edged.web.words import brief, sentence
 
@@ -278,6 +279,9 @@ def _also(snapshot: GatewaySnapshot, facts: Facts) -> list[str]:
         known.append(f"BGP {state}{where}{age}")
     if not sessions:
         known.append("BGP: no session known")
+    for opinion in facts.engine.opinions(snapshot.name):
+        ago = spell_duration(facts.moment.now_ms - opinion.answered_ms)
+        known.append(f"ping from {opinion.router}: {opinion.opinion.value} ({ago} ago)")
     node = facts.view.nodes.get(snapshot.name)
     known.extend([f"Kubernetes: {node}"] if node is not None else [])
     known.append(f"Kubernetes: {facts.view.kubernetes}")

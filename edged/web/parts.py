@@ -12,13 +12,13 @@ from edged.core.types import (
     GatewayState,
     Kept,
     KeptReason,
-    ProbeOutcome,
     ProbeTiming,
     RouteDecision,
     VipConfig,
     Waiting,
 )
 from edged.web.event_words import ENGLISH, spell_duration
+from edged.web.sources import bgp_word, known_of, last_probe, rows_known
 from edged.web.views import DaemonView, Document, Moment
 from edged.web.words import KEPT_LAST_DOWN, brief, sentence
 
@@ -109,6 +109,7 @@ def vip_part(vip: VipConfig, facts: Facts) -> Document:
                 "reason": route.reason,
                 "held_back": bool(route.would) and not route.plan,
                 "adopted": _adopted(route, facts),
+                "read": rows_known(route, facts)["at"],
             }
             for route in routes
         ],
@@ -208,6 +209,7 @@ def gateway_part(snapshot: GatewaySnapshot, routes: list[RouteDecision], facts: 
         },
         "bgp": _bgp(snapshot.name, facts),
         "kubernetes": facts.view.nodes.get(snapshot.name),
+        "known": known_of(snapshot, [route.router for route in routes], facts),
         "hold_until": moment.stamp(snapshot.hold_until_ms),
         "removals": snapshot.removals,
         "drains": [drain_part(drain, moment) for drain in snapshot.drains],
@@ -249,6 +251,7 @@ def _departed(vip: VipConfig, routes: list[RouteDecision], facts: Facts) -> Iter
                 "probe": {"last": "", "latency_ms": None, "at": None},
                 "bgp": None,
                 "kubernetes": None,
+                "known": [],
                 "hold_until": None,
                 "removals": 0,
                 "drains": [],
@@ -256,13 +259,6 @@ def _departed(vip: VipConfig, routes: list[RouteDecision], facts: Facts) -> Iter
                 "heartbeat": False,
                 "lossy": False,
             }
-
-
-def last_probe(snapshot: GatewaySnapshot) -> str:
-    """Return `passed`, or the reason of the last failure."""
-    if snapshot.last_outcome == ProbeOutcome.PASSED:
-        return ProbeOutcome.PASSED.value
-    return snapshot.reason or snapshot.last_outcome
 
 
 def _brief(snapshot: GatewaySnapshot, facts: Facts) -> str:
@@ -331,9 +327,7 @@ def _bgp(gateway: str, facts: Facts) -> str | None:
     sessions = [session.up for session in facts.view.bgp if session.gateway == gateway]
     if not sessions:
         return None
-    if None in sessions:
-        return "unknown"
-    return "up" if all(sessions) else "down"
+    return bgp_word(None if None in sessions else all(sessions))
 
 
 def unknown_name(name: str, core: CoreConfig) -> str:

@@ -24,6 +24,7 @@ from edged.core.types import (
     VipConfig,
 )
 from edged.web.parts import Facts, frozen_part, kept_part, waiting_part
+from edged.web.sources import ROWS, count_rows, known_of_route
 from edged.web.views import AdoptionView, DaemonView, Document, Moment, rfc3339
 from edged.web.words import sentence
 
@@ -84,6 +85,7 @@ def _plan_route(vip: VipConfig, route: RouteDecision, facts: Facts) -> Document:
         "frozen": [frozen_part(item, route, facts) for item in route.frozen],
         "kept": [kept_part(item, route, snapshots.get(item.gateway)) for item in route.kept],
         "waits": waiting,
+        "known": known_of_route(vip, route, facts),
     }
 
 
@@ -123,6 +125,7 @@ def offline_plan_document(
                 "frozen": _offline_freezes(own, vip, read.router),
                 "kept": [],
                 "waits": [],
+                "known": [_known_rows(read, own, wall)],
             },
         )
     return {
@@ -135,6 +138,11 @@ def offline_plan_document(
         "routes": routes,
         "note": "No daemon runs, so nothing is known of the gateways: edged run finds that out.",
     }
+
+
+def _known_rows(read: RouteRead, own: OwnRows, wall: datetime) -> Document:
+    source, said = read.router, count_rows(own)
+    return {"fact": ROWS, "source": source, "gateway": None, "said": said, "at": rfc3339(wall)}
 
 
 def _offline_freezes(own: OwnRows, vip: VipConfig, router: str) -> list[Document]:

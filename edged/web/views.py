@@ -79,6 +79,10 @@ class DaemonView:
     kubernetes: str = "not configured"
     nodes: Mapping[str, str] = field(default_factory=dict)
     """What Kubernetes shows of a gateway and since when, in words."""
+    kubernetes_source: str = ""
+    """Whose words these are: the API server, by its credentials."""
+    nodes_heard: datetime | None = None
+    """When the API server last vouched for `nodes`."""
     alerts: AlertsView = AlertsView()
     last_change: Mapping[str, object] | None = None
     policy: str = "externalTrafficPolicy of the VIP's Service: not checked"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from edged.cli.main import main
+from tests.support.kube_objects import SERVICES
 from tests.support.kube_plane import ControlPlane, Refused
 from tests.support.kube_world import kube_world
 
@@ -113,3 +115,34 @@ def test_doctor_tells_what_the_daemon_may_not_do(
     forbidden = [one for one in found if one["text"].startswith("kube.forbidden: ")]
     assert any("Node" in one["text"] for one in forbidden)
     assert all("rbac.yaml" in one["fix"] for one in forbidden)
+
+
+def test_doctor_asks_the_cluster_for_the_traffic_policy(
+    plane: ControlPlane, kubeconfig: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a daemon, too: Cluster has its cure, Local is fine, and a wrong name is said."""
+    service = f"{SERVICES}/gateway-lb"
+    named = {"kube_service": "kube-system/gateway-lb"}
+    with kube_world(tmp_path, kubeconfig, vip=named) as w:
+        w.daemon.child.end()
+
+        def said() -> dict[str, Any]:
+            capsys.readouterr()
+            main(["doctor", "--json", "--config", str(w.daemon.config)])
+            checks = json.loads(capsys.readouterr().out)["checks"]
+            (found,) = [one for one in checks if "externalTrafficPolicy" in one["text"]]
+            assert isinstance(found, dict)
+            return found
+
+        found = said()
+        assert found["level"] == "warn"
+        assert "externalTrafficPolicy is Cluster" in found["text"]
+        patch = re.search(r"kubectl -n (\S+) patch service (\S+) -p '(.+)'$", found["fix"])
+        assert patch is not None
+        assert patch.groups()[:2] == ("kube-system", "gateway-lb")
+        plane.patch(service, json.loads(patch[3]))
+        found = said()
+        assert (found["level"], found["area"]) == ("ok", "VIP web")
+        assert "externalTrafficPolicy is Local" in found["text"]
+        plane.delete(service)
+        assert "not checked" in said()["text"]

@@ -21,6 +21,7 @@ from tests.support.kube_world import (
     CRDS,
     FROM_KUBERNETES,
     GATEWAYS,
+    LEASES,
     NODE_EVENTS,
     RBAC,
     SERVICE_EVENTS,
@@ -220,6 +221,10 @@ def test_the_manifest_is_enough_for_everything(plane: ControlPlane, tmp_path: Pa
             assert "this instance" in known["writer"]
             why = w.daemon.client.get("why", {"name": SECOND})
             assert f"node {kube_name(SECOND)} Ready" in str(why)
+            (route,) = w.daemon.client.get("plan")["routes"]
+            told = [one for one in route["known"] if one["fact"] == "kubernetes"]
+            assert [one["gateway"] for one in told] == list(ADDRESSES)
+            assert all("API server" in one["source"] and one["at"] for one in told)
 
 
 def posted(plane: ControlPlane, path: str, name: str) -> bool:
@@ -268,6 +273,80 @@ def test_a_missing_rule_turns_one_sense_off_and_is_told_once(
                 assert "edged" in str(w.daemon.events(names="kube.forbidden")[0]["fields"])
         finally:
             plane.patch(role, {"rules": rules})
+
+
+LEASE_RULES = "/apis/rbac.authorization.k8s.io/v1/namespaces/edged/roles/edged"
+
+
+@contextmanager
+def without_lease(plane: ControlPlane, folder: Path, *rules: Obj) -> Iterator[Path]:
+    """Start as on a first day: no Lease yet, and these rules for it in place of the manifest's."""
+    with service_account(plane, folder) as renew:
+        shipped = plane.get(LEASE_RULES)["rules"]
+        with suppress(Refused):
+            plane.delete(f"{LEASES}/edged")
+        if rules:
+            plane.patch(LEASE_RULES, {"rules": list(rules)})
+        try:
+            yield renew()
+        finally:
+            plane.patch(LEASE_RULES, {"rules": shipped})
+
+
+def lease_rule(*verbs: str, name: str = "") -> Obj:
+    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": [*verbs]}
+    return {**rule, "resourceNames": [name]} if name else rule
+
+
+def test_a_first_start_makes_its_lease_with_the_manifests_rights(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    with without_lease(plane, tmp_path) as kubeconfig:
+        keys = {"lease": "edged/edged"}
+        with kube_world(tmp_path, kubeconfig, kubernetes=keys) as w:
+            w.wait_settled()
+            holder = plane.get(f"{LEASES}/edged")["spec"]["holderIdentity"]
+            assert w.daemon.status()["writer"] == f"{holder} (this instance)"
+            assert w.daemon.events(names="kube.forbidden") == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "verb"),
+    [
+        ([lease_rule("get", "update", name="edged")], "create"),
+        ([lease_rule("create")], "get"),
+        ([lease_rule("create"), lease_rule("update", name="edged")], "get"),
+        ([lease_rule("create"), lease_rule("get", name="edged")], "update"),
+        ([lease_rule("get", "update", name="other"), lease_rule("create")], "get"),
+    ],
+    ids=["no create", "create only", "no get", "no update", "another name"],
+)
+def test_each_missing_right_on_the_lease_is_named_and_the_route_stays(
+    plane: ControlPlane, tmp_path: Path, rules: list[Obj], verb: str
+) -> None:
+    with without_lease(plane, tmp_path, *rules) as kubeconfig:
+        keys = {"lease": "edged/edged"}
+        with kube_world(tmp_path, kubeconfig, kubernetes=keys) as w:
+            w.wait("told", lambda: forbidden(w) == ["Lease"])
+            (told,) = w.daemon.events(names="kube.forbidden")
+            assert told["fields"]["verb"] == verb
+            assert "Lease edged/edged" in told["fields"]["detail"]
+            assert "rbac.yaml" in told["fields"]["detail"]
+            w.stays("route", lambda: w.in_route() == list(ADDRESSES), 1.0)
+            assert forbidden(w) == ["Lease"], "once"
+
+
+def test_a_lease_in_a_namespace_that_is_not_there_is_named(
+    plane: ControlPlane, kubeconfig: Path, tmp_path: Path
+) -> None:
+    keys = {"lease": "nowhere/edged"}
+    with kube_world(tmp_path, kubeconfig, kubernetes=keys) as w:
+        w.wait("told", warned(w, "Lease", "no namespace nowhere"))
+        assert w.in_route() == list(ADDRESSES)
+        assert w.own_writes() == []
+        plane.apply_manifest("{apiVersion: v1, kind: Namespace, metadata: {name: nowhere}}")
+        w.wait("taken", lambda: "this instance" in w.daemon.status()["writer"])
+        w.wait_settled()
 
 
 def forbidden(w: World) -> list[str]:
@@ -364,6 +443,60 @@ def test_unknown_names_are_named(plane: ControlPlane, kubeconfig: Path, tmp_path
         w.wait_settled()
         w.wait("told", warned(w, "Service", "no such Service"))
         plane.create(PODS.replace("kube-system", "default"), {**_plain_pod()})
+        assert w.in_route() == list(ADDRESSES)
+
+
+def test_an_unknown_context_is_named(kubeconfig: Path, tmp_path: Path) -> None:
+    found = yaml.safe_load(kubeconfig.read_text())
+    other = tmp_path / "other-context"
+    other.write_text(yaml.safe_dump({**found, "current-context": "nowhere"}))
+    with kube_world(tmp_path, other) as w:
+        w.wait_settled()
+        w.wait("told", lost(w, "nowhere"))
+        assert lost(w, str(other))()
+
+
+def test_a_reload_names_what_of_kubernetes_needs_a_restart_and_disturbs_nothing(
+    plane: ControlPlane, kubeconfig: Path, tmp_path: Path
+) -> None:
+    with kube_world(tmp_path, kubeconfig, kubernetes={"cordon": False}) as w:
+        w.wait_settled()
+        annotate(plane, SECOND, edged_drain="yes")
+        w.wait("out", lambda: SECOND not in w.in_route())
+        writes = len(w.own_writes())
+        text = w.daemon.config.read_text()
+        w.daemon.config.write_text(text.replace("cordon = false", "cordon = true"))
+        for _ in range(2):
+            answer = w.daemon.client.post("reload", {"owner": "test"})
+            assert answer["needs_restart"] == ["kubernetes.cordon"], "said until it is done"
+        w.daemon.config.write_text(text.replace("enabled = true", "enabled = false"))
+        answer = w.daemon.client.post("reload", {"owner": "test"})
+        assert answer["needs_restart"] == ["kubernetes.enabled"]
+        w.stays("the drain", lambda: w.in_route() == [FIRST, THIRD], 2.0)
+        assert len(w.own_writes()) == writes
+        assert in_sync(w), "as it was started"
+        annotate(plane, SECOND, edged_drain=None)
+        w.wait("back", lambda: SECOND in w.in_route(), 30)
+
+
+def test_a_daemonset_in_an_unknown_namespace_is_named(kubeconfig: Path, tmp_path: Path) -> None:
+    keys = {"daemonset": "nowhere/cilium-envoy"}
+    with kube_world(tmp_path, kubeconfig, kubernetes=keys) as w:
+        w.wait_settled()
+        w.wait("told", warned(w, "DaemonSet", "no Pod"))
+        assert w.event("kube.warning_found", object="nowhere/cilium-envoy") is not None
+
+
+def test_a_service_without_an_address_is_named(
+    plane: ControlPlane, kubeconfig: Path, tmp_path: Path
+) -> None:
+    status = {"status": {"loadBalancer": {"ingress": None}}}
+    plane.patch("/api/v1/namespaces/kube-system/services/gateway-lb/status", status)
+    vip = {"from": "kubernetes", "kube_service": "kube-system/gateway-lb"}
+    with kube_world(tmp_path, kubeconfig, vip=vip) as w:
+        w.wait_settled()
+        w.wait("told", warned(w, "Service", "it has no address"))
+        assert w.event("kube.warning_found", object="kube-system/gateway-lb") is not None
         assert w.in_route() == list(ADDRESSES)
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from edged.alerts.texts.english import WORDS
 from edged.cli.main import parser_of
-from edged.cli.reference import EXIT_CODES, render_reference
+from edged.cli.manual import EXIT_CODES
+from edged.cli.reference import render_reference
 from edged.cli.verbs import VERBS
 from edged.core.events import EVENTS
 from edged.core.types import FrozenReason, KeptReason

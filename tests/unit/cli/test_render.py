@@ -108,6 +108,13 @@ def test_a_terminal_without_utf_8_gets_ascii() -> None:
     assert labelled("More", "a · b", terminal) == ["More        a - b"]
 
 
+def test_a_label_that_is_long_keeps_a_blank_before_its_text() -> None:
+    lines = labelled("Router router", "word " * 20, Terminal(), column=13)
+    assert lines[0].startswith("Router router word word")
+    assert lines[1].startswith(" " * 14 + "word")
+    assert max(len(line) for line in lines) <= 79
+
+
 COMMANDS = [
     ("edged drain node2 --for 4h", 79, ["edged drain node2 --for 4h"]),
     (

@@ -2,15 +2,19 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from edged.cli.render import Terminal
+from edged.cli.screens import plan_screen
 from edged.core.errors import CommandRefused
 from edged.core.types import (
     CreateRow,
     Drain,
+    Opinion,
+    OpinionResult,
     Pause,
     PlannedStep,
     ProbeDepth,
@@ -26,6 +30,7 @@ from edged.core.types import (
 )
 from edged.web.documents import (
     AdoptionView,
+    BgpView,
     Moment,
     PhaseView,
     ProbeView,
@@ -34,6 +39,7 @@ from edged.web.documents import (
     offline_plan_document,
     plan_document,
     probe_document,
+    rfc3339,
     step_words,
 )
 from edged.web.parts import kept_part
@@ -442,3 +448,56 @@ def test_a_probe_says_its_phases_and_why_it_failed() -> None:
     assert found["sentence"] == "the host answers, but nothing listens on :443"
     assert found["latency_ms"] is None
     assert found["phases"] == [{"name": "tcp", "took_ms": 0.312, "detail": ""}]
+
+
+# --- where a fact came from ---------------------------------------------------------------------
+
+
+def known_in(document: dict[str, Any], fact: str) -> list[dict[str, Any]]:
+    (route,) = document["routes"]
+    return [part for part in route["known"] if part["fact"] == fact]
+
+
+def test_a_plan_says_where_each_fact_came_from_and_since_when() -> None:
+    run = healthy()
+    heard = run.wall - timedelta(seconds=70)
+    result = OpinionResult(
+        router="hex",
+        gateway="node2",
+        opinion=Opinion.DEAD,
+        asked_ms=run.now_ms - 3_300,
+        answered_ms=run.now_ms - 3_000,
+        detail="",
+    )
+    run.engine.observe_opinion(result, run.now_ms)
+    document = plan_of(
+        run,
+        nodes={"node3": "node k8s-03 Ready"},
+        nodes_heard=heard,
+        kubernetes_source="the API server of kubeconfig",
+    )
+    (rows,) = known_in(document, "rows")
+    assert (rows["source"], rows["said"]) == ("hex", "2 rows")
+    assert [part["gateway"] for part in known_in(document, "probe")] == ["node1", "node2", "node3"]
+    (ping,) = known_in(document, "ping")
+    at = rfc3339(run.wall - timedelta(seconds=3))
+    assert (ping["source"], ping["gateway"], ping["said"], ping["at"]) == (
+        *("hex", "node2", "dead", at),
+    )
+    assert {part["said"] for part in known_in(document, "bgp")} == {"up"}
+    (node,) = known_in(document, "kubernetes")
+    assert (node["source"], node["gateway"], node["at"]) == (
+        *("the API server of kubeconfig", "node3", rfc3339(heard)),
+    )
+    screen = "\n".join(plan_screen(document, Terminal(width=200)))
+    assert "ping from hex (3 s ago): node2 dead" in screen
+    assert "the API server of kubeconfig (1 m 10 s ago): node3 node k8s-03 Ready" in screen
+    why = why_of(run, "node2")
+    assert "ping from hex: dead (3 s ago)" in str(why["gateway"])
+
+
+def test_a_session_list_that_cannot_be_read_has_no_age() -> None:
+    run = healthy()
+    unread = BgpView(router="hex", gateway="node1", up=None)
+    (part,) = known_in(plan_of(run, bgp=(unread,)), "bgp")
+    assert (part["said"], part["at"]) == ("unknown", None)

@@ -263,9 +263,9 @@ def test_every_rule_is_tested_and_has_a_runbook() -> None:
     rules = re.findall(r"- alert: (\w+)", RULES)
     assert len(rules) == 12
     tested = (REPOSITORY / "deploy/prometheus/alerts_test.yml").read_text(encoding="utf-8")
-    runbooks = (REPOSITORY / "docs/prometheus.md").read_text(encoding="utf-8")
+    runbooks = (REPOSITORY / "docs/3am.md").read_text(encoding="utf-8")
     for rule in rules:
         fires = re.findall(rf"alertname: {rule}\n +exp_alerts:\n +- exp_labels", tested)
         assert fires, f"{rule} is nowhere expected to fire"
         assert f"### {rule}\n" in runbooks
-        assert f"runbook_url: docs/prometheus.md#{rule.lower()}\n" in RULES
+        assert f"runbook_url: docs/3am.md#{rule.lower()}\n" in RULES
