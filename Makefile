@@ -8,7 +8,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 export PYTHON
 
-.PHONY: help demo test lint format coverage bench lock ci-parts container clean
+.PHONY: help demo test lint format coverage bench race race-parts lock ci-parts container clean
 
 help:
 	@echo "make demo [ARGS=...]   watch edged take a dying gateway out of a simulated router's route"
@@ -17,6 +17,8 @@ help:
 	@echo "make format            let ruff repair and format"
 	@echo "make coverage          run the tests and show what nobody has tried"
 	@echo "make bench [ARGS=...]  measure"
+	@echo "make race [ARGS=...]   edged and others on the same faults, side by side (root)"
+	@echo "make race-parts        install those others (root, apt)"
 	@echo "make lock              write requirements/*.txt anew (UPGRADE=1: newest versions)"
 	@echo "make ci-parts          install or build what no test may miss in CI (root, apt; Go)"
 	@echo "make container         build the image without an outside base, and try it (root, buildah)"
@@ -45,6 +47,12 @@ coverage: $(VENV)/.test $(VENV)/.envoy
 
 bench: $(VENV)/.test $(VENV)/.envoy
 	@$(BIN)/python bench/run.py $(ARGS)
+
+race: $(VENV)/.test $(VENV)/.envoy
+	@$(BIN)/python bench/race.py $(ARGS)
+
+race-parts:
+	@bash scripts/race-parts
 
 lock: $(VENV)/.dev
 	@sh scripts/lock $(BIN)/uv

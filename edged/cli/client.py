@@ -17,6 +17,9 @@ from edged.system import clock
 DEADLINE_MS: Final = 35_000
 """A little more than the daemon allows itself for a verb."""
 
+LOOK_DEADLINE_MS: Final = 10_000
+"""Looking changes nothing and waits for nobody; a daemon that takes longer is stuck."""
+
 CONNECT_MS: Final = 2_000
 """The kernel connects at once; only a daemon whose queue is full makes anybody wait."""
 
@@ -61,7 +64,8 @@ class Client:
             NoDaemon: nobody answers, or not in time.
             Refused: the daemon said no.
         """
-        return self._request(f"GET {_target(verb, words)} HTTP/1.0\r\n\r\n".encode())
+        request = f"GET {_target(verb, words)} HTTP/1.0\r\n\r\n".encode()
+        return self._request(request, min(self._deadline_ms, LOOK_DEADLINE_MS))
 
     def post(self, verb: str, words: Words | None = None) -> dict[str, Any]:
         """Give a command; words that are None are left out.
@@ -76,7 +80,7 @@ class Client:
             f"POST /v1/{verb} HTTP/1.0\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        return self._request(head.encode() + body)
+        return self._request(head.encode() + body, self._deadline_ms)
 
     def stream(self, words: Words | None = None) -> Iterator[dict[str, Any]]:
         """Yield events as they happen, until the daemon ends or the caller stops asking.
@@ -97,8 +101,8 @@ class Client:
                         return
                     yield json.loads(line)
 
-    def _request(self, request: bytes) -> dict[str, Any]:
-        until_ms = clock.monotonic_ms() + self._deadline_ms
+    def _request(self, request: bytes, deadline_ms: int) -> dict[str, Any]:
+        until_ms = clock.monotonic_ms() + deadline_ms
         try:
             with self._connect() as way:
                 way.sendall(request)
@@ -108,7 +112,7 @@ class Client:
                     if len(answer) > ANSWER_BYTES_MAX:
                         raise NoDaemon(f"what answers on {self._path} is not edged")
         except TimeoutError:
-            seconds = f"{self._deadline_ms / 1_000:g}"
+            seconds = f"{deadline_ms / 1_000:g}"
             raise NoDaemon(f"edged on {self._path} did not answer within {seconds} s") from None
         except ConnectionError:
             raise NoDaemon(f"edged on {self._path} ended before it answered") from None

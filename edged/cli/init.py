@@ -8,19 +8,20 @@ router a person runs the commands that are printed here.
 import asyncio
 import getpass
 import ipaddress
+import json
 import os
 import re
 import secrets
-import socket
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from edged.cli.context import Context
 from edged.cli.render import clean
+from edged.cli.ways import own_address
 from edged.core.errors import EdgedError, RouterRefused
 
 EXIT_FINE: Final = 0
@@ -30,6 +31,11 @@ PORT_PLAIN: Final = 8728
 PORT_TLS: Final = 8729
 DISTANCE: Final = 10
 WEB_PORT: Final = "443"
+CHANNELS: Final = (
+    *("slack", "discord", "dooray", "jandi", "naverworks", "kakaowork"),
+    *("teams", "mattermost", "googlechat"),
+)
+"""Services that need nothing but the URL of a webhook."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _NO_PIN: Final = "sha256:" + "0" * 64
 
@@ -69,6 +75,8 @@ class Proposal:
     peers: dict[str, str] = field(default_factory=dict)
     other_api_users: str = ""
     """Who may use the API service today; empty means everybody."""
+    channels: list[tuple[str, str]] = field(default_factory=list)
+    """Which chat services hear alerts: the type, and the file that holds the webhook's URL."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -99,7 +107,7 @@ def _start(arguments: Namespace, context: Context) -> Proposal:
     plain = arguments.tls == "off"
     port = arguments.port or (PORT_PLAIN if plain else PORT_TLS)
     made = Proposal(router=address, port=port, tls=arguments.tls)
-    made.own_address = arguments.own_address or _own_address(address)
+    made.own_address = arguments.own_address or own_address(address)
     if arguments.edged_password_file:
         made.password_file = str(arguments.edged_password_file)
     if arguments.tls == "pin":
@@ -129,17 +137,6 @@ def _fingerprint(made: Proposal) -> str:
         "fingerprint that /certificate print detail shows on the router itself."
     )
     return found
-
-
-def _own_address(router: str) -> str:
-    """Return the address this host uses towards the router; nothing is sent."""
-    try:
-        family, _, _, _, where = socket.getaddrinfo(router, 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as way:
-            way.connect(where)
-            return str(way.getsockname()[0])
-    except OSError:
-        return ""
 
 
 # --- from the router ----------------------------------------------------------------------------
@@ -283,19 +280,43 @@ def _login_password(arguments: Namespace, context: Context) -> str:
 
 def _take_flags(made: Proposal, arguments: Namespace) -> None:
     for word in arguments.gateway:
-        name, separator, address = word.partition("=")
-        if not separator or not _NAME.fullmatch(name) or not _is_address(address):
-            raise Unfinished(f'--gateway "{word}" is not of the form node1=172.30.1.20')
-        made.gateways[address] = name
+        _take_gateway(made, word)
     known = {found.address for found in made.vips}
     for word in arguments.vip:
-        if not _is_address(word.partition("/")[0]):
-            raise Unfinished(f'--vip "{word}" is not an address such as 172.30.1.7')
-        if _prefixed(word) not in known and not arguments.from_router:
-            made.vips.append(
-                Found(address=_prefixed(word), distance=DISTANCE, next_hops=(), comment="")
-            )
+        if arguments.from_router:
+            _check_vip(word)
+        elif _prefixed(word) not in known:
+            _take_vip(made, word)
+    for word in arguments.channel:
+        _take_channel(made, word)
     made.server_name = arguments.server_name or ""
+
+
+def _take_gateway(made: Proposal, word: str) -> None:
+    name, separator, address = word.partition("=")
+    if not separator or not _NAME.fullmatch(name) or not _is_address(address):
+        raise Unfinished(f'--gateway "{word}" is not of the form node1=172.30.1.20')
+    made.gateways[address] = name
+
+
+def _check_vip(word: str) -> None:
+    if not _is_address(word.partition("/")[0]):
+        raise Unfinished(f'--vip "{word}" is not an address such as 172.30.1.7')
+
+
+def _take_vip(made: Proposal, word: str) -> None:
+    _check_vip(word)
+    made.vips.append(Found(address=_prefixed(word), distance=DISTANCE, next_hops=(), comment=""))
+
+
+def _take_channel(made: Proposal, word: str) -> None:
+    kind, separator, file = word.partition("=")
+    if not separator or not file or kind not in CHANNELS:
+        raise Unfinished(
+            f'--channel "{word}" is not of the form slack=FILE, with the webhook\'s URL in the '
+            f"file; this way go {', '.join(CHANNELS)}, the others stand in config.example.toml"
+        )
+    made.channels.append((kind, file))
 
 
 def _is_address(text: str) -> bool:
@@ -307,23 +328,16 @@ def _is_address(text: str) -> bool:
 
 
 def _ask_rest(made: Proposal, arguments: Namespace, context: Context) -> None:
+    if not made.vips and arguments.from_router:
+        raise Unfinished(
+            "no forward of the router leads to :443 of an address with a static route: "
+            "name the VIP with --vip"
+        )
     if not made.vips:
-        if arguments.from_router:
-            raise Unfinished(
-                "no forward of the router leads to :443 of an address with a static route: "
-                "name the VIP with --vip"
-            )
-        word = _question(context, "Address of the VIP, such as 172.30.1.7", "--vip", "")
-        made.vips.append(
-            Found(address=_prefixed(word), distance=DISTANCE, next_hops=(), comment="")
-        )
-    while not made.gateways:
-        words = _question(
-            context, "Gateways, such as node1=172.30.1.20 node2=172.30.1.70", "--gateway", ""
-        )
-        for word in words.split():
-            name, _, address = word.partition("=")
-            made.gateways[address] = name
+        _ask_several(made, context, "VIP, such as 172.30.1.7", "--vip", _take_vip)
+    if not made.gateways:
+        text = "Gateway, such as node1=172.30.1.20"
+        _ask_several(made, context, text, "--gateway", _take_gateway)
     if not made.server_name:
         made.server_name = _question(
             context,
@@ -331,6 +345,33 @@ def _ask_rest(made: Proposal, arguments: Namespace, context: Context) -> None:
             "--server-name",
             "",
         )
+    if not made.channels and sys.stdin.isatty():
+        text = "Where alerts go, such as slack=FILE-WITH-THE-WEBHOOKS-URL; nowhere"
+        _ask_several(made, context, text, "--channel", _take_channel, least=0)
+
+
+def _ask_several(
+    made: Proposal,
+    context: Context,
+    text: str,
+    flag: str,
+    take: Callable[[Proposal, str], None],
+    *,
+    least: int = 1,
+) -> None:
+    """Ask until an empty line; one line may hold several, and a bad one is asked for again."""
+    taken = 0
+    while True:
+        end = " (empty line: no more)" if taken else " (empty line)" if not least else ""
+        words = _question(context, f"{text}{end}", flag, "").split()
+        if not words and taken >= least:
+            return
+        for word in words:
+            try:
+                take(made, word)
+                taken += 1
+            except Unfinished as error:
+                context.warn([str(error)])
 
 
 def _question(context: Context, text: str, flag: str, default: str) -> str:
@@ -338,7 +379,10 @@ def _question(context: Context, text: str, flag: str, default: str) -> str:
         raise Unfinished(f"{flag} is missing ({text.lower()}), and nobody can be asked here")
     context.out.write(f"{text}{f' [{default}]' if default else ''}: ")
     context.out.flush()
-    return sys.stdin.readline().strip() or default
+    answer = sys.stdin.readline()
+    if not answer:
+        raise Unfinished(f"{flag} is missing ({text.lower()}), and the terminal was closed")
+    return answer.strip() or default
 
 
 # --- what comes out -----------------------------------------------------------------------------
@@ -364,8 +408,23 @@ def render_config(made: Proposal) -> str:
         'mode = "observe"\n\n'
         f"{router}\n"
         "# Each is probed on its own address, which is also the next hop in the route.\n"
-        f"{gateways}\n{vips}"
+        f"{gateways}\n{vips}{_channel_tables(made)}"
     )
+
+
+def _channel_tables(made: Proposal) -> str:
+    """Return a table for each service, named after its type, with a number from the second on."""
+    seen: dict[str, int] = {}
+    tables = []
+    for kind, file in made.channels:
+        seen[kind] = seen.get(kind, 0) + 1
+        name = kind if seen[kind] == 1 else f"{kind}{seen[kind]}"
+        tables.append(
+            f'\n[[channel]]\nname = "{name}"\ntype = "{kind}"\n'
+            "# The file holds the webhook's URL, which is a secret: mode 0600, edged's user.\n"
+            f"url_file = {json.dumps(file, ensure_ascii=False)}\n"
+        )
+    return "".join(tables)
 
 
 def _router_table(made: Proposal) -> str:

@@ -1,4 +1,4 @@
-"""`install-files`: what pip cannot place: the unit, completions, samples, documents.
+"""`install-files`: what pip cannot place: unit, completions, manual page, samples, documents.
 
 It shows what it would do and does it after `--write`. A file that a person changed is never
 replaced or removed without `--force`. State, configuration and secrets are not its affair.
@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Final
 
 from edged.cli.context import Context
+from edged.cli.manual import render_manual
 from edged.core.errors import EdgedError
 
 EXIT_FINE: Final = 0
 EXIT_DIFFERENT: Final = 1
+HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - names only
+"""What ProtectHome= and PrivateTmp= of the unit hide."""
 UNIT_PROGRAM: Final = "/usr/local/bin/edged"
 """The program's path as `systemd/edged.service` has it."""
 
@@ -47,8 +50,21 @@ def install_files(arguments: Namespace, context: Context) -> int:
         if word.startswith("keep"):
             outcome = EXIT_DIFFERENT
         context.say([f"{word:<14}{target}"])
+    if not arguments.remove:
+        context.warn(_hidden(program))
     context.say(["", *_next(arguments, root)])
     return outcome
+
+
+def _hidden(program: str) -> Iterator[str]:
+    """Say it when the unit could not start what it names."""
+    for path in (Path(program), Path(sys.executable)):
+        real = path.resolve()
+        if any(real.is_relative_to(folder) for folder in HIDDEN):
+            yield (
+                f"edged: {real} lies where the unit lets edged see nothing ({', '.join(HIDDEN)}): "
+                "install edged, and a Python for it, elsewhere, such as in /opt/edged"
+            )
 
 
 def _next(arguments: Namespace, root: Path) -> list[str]:
@@ -133,6 +149,7 @@ def files(program: str) -> Iterator[Placed]:
         text = (completions / name).read_text(encoding="utf-8")
         target = "edged" if name == "edged.bash" else name
         yield Placed(path=f"{share}/{folder}/{target}", text=text)
+    yield Placed(path=f"{share}/man/man1/edged.1", text=render_manual())
     for name in ("config.example.toml", "config.schema.json"):
         yield _copy(source / name, f"{share}/edged")
     for name in ("prometheus", "grafana", "kubernetes"):

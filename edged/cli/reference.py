@@ -7,26 +7,14 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from edged.cli.manual import EXIT_CODES
 from edged.cli.verbs import GROUPS, VERBS, add_arguments
 from edged.config.schema import render_schema
 from edged.core.events import EVENTS
 
 Json = Mapping[str, Any]
-
-EXIT_CODES: Final[Mapping[int, str]] = {
-    0: "fine; for `run`: stopped as asked",
-    1: "it did not work: the sentence says why",
-    2: "usage",
-    3: "degraded: a gateway out or degraded, or an alert open (`status --check`, `run --once`)",
-    4: "critical: below `min_healthy`, frozen, or a router lost (`status --check`, `run --once`)",
-    5: "no daemon answers on the control socket",
-    6: "`plan`: there are changes",
-    70: "a bug in edged; the route stays as it is",
-    78: "the configuration cannot be used; systemd does not start it again",
-    130: "ended by Ctrl-C",
-}
 
 
 def render_reference() -> str:

@@ -220,7 +220,7 @@ def _parts(command: str) -> list[str]:
 
 def labelled(label: str, text: str, terminal: Terminal, *, column: int = 12) -> list[str]:
     """Lay out `label   text`, wrapped under itself; on a narrow terminal below its label."""
-    indent = column if terminal.width > 4 * column else 2
+    indent = max(column, width_of(label) + 1) if terminal.width > 4 * column else 2
     lines = wrap(terminal.sign(clean(text)), terminal.width - indent)
     if indent < column:
         head = [terminal.paint(label, Colour.STRONG)] if label else []

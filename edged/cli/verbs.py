@@ -267,6 +267,13 @@ def _init(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--server-name", metavar="HOST", help="what probes ask for")
     parser.add_argument(
+        "--channel",
+        action="append",
+        default=[],
+        metavar="TYPE=FILE",
+        help="where alerts go, with the file of the webhook's URL: slack=FILE; again for each one",
+    )
+    parser.add_argument(
         "--own-address", metavar="ADDRESS", help="this host's, as the router sees it"
     )
     parser.add_argument(
@@ -439,7 +446,7 @@ VERBS: Final[Mapping[str, Verb]] = MappingProxyType(
         ),
         "install-files": Verb(
             group="setup",
-            help="put the systemd unit, completions and samples in place",
+            help="place the systemd unit, completions, manual page, samples",
             module="edged.cli.install",
             function="install_files",
             arguments=_install_files,

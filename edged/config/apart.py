@@ -31,28 +31,65 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
+class Loading:
+    """A child process that reads and checks the configuration while its parent does other things.
+
+    A start imports what the daemon is made of meanwhile, which takes as long.
+    """
+
+    __slots__ = ("_child", "_environ", "_path")
+
+    def __init__(self, path: Path | str | None, environ: Mapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+        self._child: subprocess.Popen[bytes] | None = None
+        words = [] if path is None else [os.fspath(path)]
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "edged.config.apart", *words],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        except OSError:
+            return
+
+    def result(self) -> Loaded:
+        """Wait for the outcome; to be asked once.
+
+        Raises:
+            ConfigErrors: the configuration cannot be used, for each of its reasons.
+        """
+        try:
+            outcome = pickle.loads(self._wait())  # noqa: S301 - written by our own child
+        except (OSError, subprocess.SubprocessError, pickle.UnpicklingError, EOFError):
+            return _load_here(self._path, self._environ)
+        if isinstance(outcome, Loaded):
+            return outcome
+        raise ConfigErrors(outcome)
+
+    def _wait(self) -> bytes:
+        if self._child is None:
+            raise EOFError
+        with self._child as child:
+            try:
+                written, _ = child.communicate(timeout=DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise
+        if child.returncode != 0:
+            raise EOFError
+        return written
+
+
 def load_apart(path: Path | str | None, environ: Mapping[str, str]) -> Loaded:
     """Find, read and check the configuration in a child process.
 
     Raises:
         ConfigErrors: the configuration cannot be used, for each of its reasons.
     """
-    words = [] if path is None else [os.fspath(path)]
-    try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "edged.config.apart", *words],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=DEADLINE_S,
-            check=True,
-        )
-        outcome = pickle.loads(done.stdout)  # noqa: S301 - written by our own child
-    except (OSError, subprocess.SubprocessError, pickle.UnpicklingError, EOFError):
-        return _load_here(path, environ)
-    if isinstance(outcome, Loaded):
-        return outcome
-    raise ConfigErrors(outcome)
+    return Loading(path, environ).result()
 
 
 def _load_here(path: Path | str | None, environ: Mapping[str, str]) -> Loaded:

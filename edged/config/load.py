@@ -27,6 +27,7 @@ from edged.config.lint import lint
 from edged.config.loaded import Loaded
 from edged.config.messages import bad_paths, dotted, validate
 from edged.config.positions import Position, find_positions
+from edged.config.renamed import RENAMED, Renames, apply_renames
 from edged.config.secret import HIDDEN
 from edged.config.sources import Places, find_secrets
 
@@ -40,7 +41,11 @@ _EXPOSED = 0o044
 
 
 def load(
-    path: Path | str | None, environ: Mapping[str, str], *, check_secrets: bool = True
+    path: Path | str | None,
+    environ: Mapping[str, str],
+    *,
+    check_secrets: bool = True,
+    renamed: Renames = RENAMED,
 ) -> Loaded:
     """Find, read and check the configuration.
 
@@ -49,6 +54,7 @@ def load(
         environ: The environment, for ``EDGED_…`` and what systemd passes.
         check_secrets: Whether a secret that cannot be read now is a fault. False checks the rest
             where the secrets are not at hand, as in CI.
+        renamed: Old names that are still understood.
 
     Raises:
         ConfigErrors: With every fault that was found.
@@ -62,6 +68,7 @@ def load(
         raise ConfigErrors([_no_file()])
 
     findings = Findings()
+    apply_renames(tree, findings, renamed)
     findings.errors.extend(apply_overlay(tree, overlay))
     root = validate(tree, findings, by_variable=file is None)
     view = View(path=(), raw=tree, bad=frozenset(bad_paths(findings)))

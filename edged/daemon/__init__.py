@@ -10,9 +10,13 @@ def run(*, config_path: Path | None, once: bool, environ: Mapping[str, str]) -> 
     Raises:
         ConfigErrors: the configuration cannot be used; nothing has been touched.
     """
-    from edged.daemon.process import run_daemon  # noqa: PLC0415 - `edged status` must stay quick
+    # All imports here, for `edged status` must stay quick.
+    from edged.config.apart import Loading  # noqa: PLC0415
 
-    return run_daemon(config_path=config_path, once=once, environ=environ)
+    loading = Loading(config_path, environ)
+    from edged.daemon.process import run_daemon  # noqa: PLC0415
+
+    return run_daemon(config_path=config_path, once=once, environ=environ, loading=loading)
 
 
 __all__ = ["run"]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import edged
-from edged.config.apart import load_apart
+from edged.config.apart import Loading, load_apart
 from edged.config.errors import ConfigErrors
 from edged.config.loaded import Loaded
 from edged.config.types import Config
@@ -33,6 +33,7 @@ from edged.daemon.verbs import Verbs
 from edged.store.sqlite import Store
 from edged.store.values import Notice, NoticeKind, Persisted, SavedDrain, SavedPause
 from edged.system import clock
+from edged.system.locks import held
 from edged.system.logging import LogFormat, Logging, LogLevel
 from edged.system.redaction import Redactor
 from edged.system.sdnotify import Notifier, Watchdog, watchdog_ms
@@ -66,6 +67,8 @@ class Process:
         self.loaded = loaded
         self.config_path = config_path
         self.base: Config = loaded.config
+        self.started_with: Config = loaded.config
+        """What is chosen once at the start is as it stands here, until a restart."""
         self.config: Config = loaded.config
         """The base with the gateways that the cluster told of."""
         self.cluster: ClusterLink | None = None
@@ -88,7 +91,11 @@ class Process:
         self.started_ms = clock.monotonic_ms()
 
     async def run(self, *, once: bool) -> int:
-        """Open the store, start everything, wait for the end."""
+        """Take the state directory, open the store, start everything, wait for the end."""
+        with held(self.config.state_dir):
+            return await self._run(once=once)
+
+    async def _run(self, *, once: bool) -> int:
         path = self.config.state_dir / STATE_FILE if self.config.state_dir is not None else None
         store = await Store.open(path)
         persisted = await store.load()
@@ -399,9 +406,8 @@ class Process:
                 event("config.rejected", clock.monotonic_ms(), errors=errors.render()),
             )
             raise CommandRefused(errors.render()) from errors
-        changes = diff(self.base, fresh.config)
-        live = [change.key for change in changes if change.live]
-        later = [change.key for change in changes if not change.live]
+        live = [change.key for change in diff(self.base, fresh.config) if change.live]
+        later = [change.key for change in diff(self.started_with, fresh.config) if not change.live]
         self.loaded, self.base = fresh, fresh.config
         if self.cluster is not None:
             self.cluster.reconfigure(self.base)
@@ -425,9 +431,18 @@ class Process:
         return socket.gethostname()
 
 
-def run_daemon(*, config_path: Path | None, once: bool, environ: Mapping[str, str]) -> int:
-    """Load the configuration and run; see `edged.daemon.run`."""
-    loaded = load_apart(config_path, environ)
+def run_daemon(
+    *,
+    config_path: Path | None,
+    once: bool,
+    environ: Mapping[str, str],
+    loading: Loading | None = None,
+) -> int:
+    """Load the configuration and run; see `edged.daemon.run`.
+
+    `loading` is one of this configuration that has begun before.
+    """
+    loaded = (loading or Loading(config_path, environ)).result()
 
     async def main() -> int:
         return await Process(loaded, environ, config_path).run(once=once)

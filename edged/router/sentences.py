@@ -44,6 +44,8 @@ class Sentence:
     optional: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     proplist: tuple[str, ...] = ()
+    since: str = ""
+    """The first version that it is sent to; empty is any of its dialects."""
 
     @property
     def is_write(self) -> bool:
@@ -85,6 +87,20 @@ _V6_ROUTE_WORDS: Final = (
     "prohibit",
     "check-gateway",
     "comment",
+)
+
+
+# What a filter rule can match on; a word that is not asked for would make a rule look wider.
+_FILTER_WORDS: Final = (
+    *(".id", "chain", "action", "disabled", "comment", "jump-target", "address-list"),
+    *("connection-state", "dst-address", "dst-port", "port", "protocol"),
+    *("src-address", "src-address-list"),
+    *("connection-limit", "connection-rate", "dst-limit", "limit", "nth", "psd", "random"),
+    *("connection-bytes", "connection-mark", "connection-nat-state", "connection-type", "content"),
+    *("dst-address-list", "dst-address-type", "in-bridge-port", "in-bridge-port-list"),
+    *("in-interface", "in-interface-list", "layer7-protocol", "out-interface"),
+    *("out-interface-list", "packet-mark", "packet-size", "routing-mark", "src-address-type"),
+    *("src-mac-address", "src-port", "tcp-flags", "tcp-mss", "time", "ttl"),
 )
 
 
@@ -252,11 +268,46 @@ _ROWS: Final = (
         proplist=("policy",),
     ),
     Sentence(
+        name="logins",
+        dialects=(V6, V7),
+        path="/user/active/print",
+        policy=Policy.READ,
+        query=("name",),
+        proplist=("address", "via"),
+    ),
+    Sentence(
+        name="filters",
+        dialects=(V6, V7),
+        path="/ip/firewall/filter/print",
+        policy=Policy.READ,
+        proplist=_FILTER_WORDS,
+    ),
+    Sentence(
+        name="address_lists",
+        dialects=(V6, V7),
+        path="/ip/firewall/address-list/print",
+        policy=Policy.READ,
+        query=("address",),
+        proplist=("list", "timeout", "disabled"),
+    ),
+    Sentence(
         name="v7_ip_settings",
         dialects=(V7,),
         path="/ip/settings/print",
         policy=Policy.READ,
         proplist=("ipv4-multipath-hash-policy",),
+    ),
+    Sentence(
+        name="v7_routing_settings",
+        dialects=(V7,),
+        since="7.21",  # the timers of check-gateway were fixed before
+        path="/routing/settings/print",
+        policy=Policy.READ,
+        proplist=(
+            "check-gateway-ping-interval",
+            "check-gateway-ping-timeout",
+            "check-gateway-ping-count",
+        ),
     ),
     # --- second opinion: root `/ping` leaves the tree in 7.23, `/tool/ping` stays ---
     Sentence(

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from edged.core.errors import RouterRefused
-from edged.router.sentences import V7, request
+from edged.core.types import RouterFacts
+from edged.router.sentences import TABLE, V7, request
 from edged.router.session import Session
-from edged.router.text import Row, clean, switch
+from edged.router.text import Row, clean, duration_us, is_at_least, switch
 
 NEEDED_POLICIES: Final = ("read", "write", "api", "test")
 """For routes (`write` does not include `read`), the API itself, and ping as second opinion."""
+HASTY_US: Final = 20_000
+"""A ping on a quiet LAN takes 0.5 ms; a node under load may take ten or more."""
 API_SERVICES: Final = ("api", "api-ssl")
 
 
@@ -67,6 +70,8 @@ class Survey:
     services: tuple[Service, ...] | None = None
     account: Account | None = None
     hash_policy: str | None = None
+    logins: tuple[str, ...] | None = None
+    """Where this user's API sessions come from, one address each."""
 
 
 async def survey(session: Session, *, major: int, username: str) -> Survey:
@@ -82,7 +87,49 @@ async def survey(session: Session, *, major: int, username: str) -> Survey:
         forwards=None if forwards is None else parse_forwards(forwards),
         services=None if services is None else parse_services(services),
         account=await _account(session, username),
+        logins=await _logins(session, username),
         hash_policy=settings[0].get("ipv4-multipath-hash-policy") if settings else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timers:
+    """How often the router pings next hops for check-gateway; empty where it is fixed."""
+
+    interval: str = ""
+    timeout: str = ""
+    count: str = ""
+
+    @property
+    def settable(self) -> bool:
+        """Whether the router shows them."""
+        return bool(self.interval)
+
+    @property
+    def hasty(self) -> bool:
+        """Whether a node has less time to answer than a busy one may need."""
+        timeout_us = duration_us(self.timeout)
+        return timeout_us is not None and timeout_us < HASTY_US
+
+    def __str__(self) -> str:
+        """Say it in a sentence's middle."""
+        return f"every {self.interval}, {self.count} misses of {self.timeout}"
+
+
+async def read_timers(session: Session, facts: RouterFacts) -> Timers:
+    """Ask for the timers of check-gateway where they can be set.
+
+    Raises:
+        RouterError: The session is lost; a refusal is no error here.
+    """
+    if not is_at_least(facts.version, TABLE["v7_routing_settings"].since):
+        return Timers()
+    rows = await _rows(session, "v7_routing_settings")
+    row = rows[0] if rows else {}
+    return Timers(
+        interval=clean(row.get("check-gateway-ping-interval", "")),
+        timeout=clean(row.get("check-gateway-ping-timeout", "")),
+        count=clean(row.get("check-gateway-ping-count", "")),
     )
 
 
@@ -99,6 +146,13 @@ async def _account(session: Session, username: str) -> Account | None:
         address=clean(users[0].get("address", "")),
         policies=parse_policies(groups[0].get("policy", "")),
     )
+
+
+async def _logins(session: Session, username: str) -> tuple[str, ...] | None:
+    rows = await _rows(session, "logins", name=username)
+    if rows is None:
+        return None
+    return tuple(clean(row.get("address", "")) for row in rows if "api" in row.get("via", "api"))
 
 
 async def _rows(session: Session, sentence: str, /, **query: str) -> tuple[Row, ...] | None:

@@ -86,6 +86,16 @@ def bare_version(text: str) -> str:
     return match[0] if match else clean(text)
 
 
+def is_at_least(version: str, wanted: str) -> bool:
+    """Compare `7.21.1` with `7.21`; a version that cannot be read is below any."""
+    return _numbers(version) >= _numbers(wanted)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    match = _VERSION.match(text)
+    return tuple(int(part) for part in match.groups() if part) if match else ()
+
+
 def percent(text: str) -> int | None:
     """Read `53` or `53%`."""
     digits = text.removesuffix("%")

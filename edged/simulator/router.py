@@ -221,7 +221,15 @@ class SimulatedRouter:
             "/ip/service": services,
             "/ip/firewall/address-list": self._address_list,
             "/ip/firewall/nat": nat,
-            "/ip/firewall/filter": WordTable(),
+            "/ip/firewall/filter": WordTable(
+                required=("chain",),
+                defaults={
+                    "action": "accept",
+                    "dynamic": "false",
+                    "disabled": "false",
+                    "invalid": "false",
+                },
+            ),
             "/ip/address": ComputedRows(lambda: views.address_rows(self.links)),
             "/ip/arp": ComputedRows(
                 lambda: views.arp_rows(self.network.gateways.values(), self.links, is_v6=self.is_v6)

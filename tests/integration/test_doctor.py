@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edged.cli.demo_lab import VIP, Folder
+from edged.cli.demo_lab import VIP, Daemon, Folder
 from edged.cli.main import main
 from tests.support.daemon import World, world
 
@@ -92,6 +92,118 @@ def test_a_route_that_is_missing_or_not_ours_is_told_apart(
     w.router.ask(do="edit", path="/ip/route/add", words=words)
     _, checks = examine(w, capsys)
     assert "is not edged's and would win or share the route" in texts(checks, "fail")
+
+
+def test_a_second_edged_with_the_same_account_is_seen(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    w.start_daemon()
+    w.wait_settled()
+    _, checks = examine(w, capsys)
+    assert "nobody else is logged in as edged" in texts(checks, "ok")
+    other = Daemon(w.folder / "two")
+    other.folder.mkdir()
+    text = w.daemon.config.read_text().replace(f'"{w.daemon.socket}"', f'"{other.socket}"')
+    other.config.write_text(text.replace(f'"{w.folder}/state"', '""'))
+    try:
+        other.start(w.ending)
+        w.wait("logged in", lambda: other.status()["vips"][0]["in_sync"])
+        _, checks = examine(w, capsys)
+    finally:
+        other.child.end()
+    assert "edged has 5 API sessions from this host; one edged needs two" in texts(checks, "warn")
+
+
+LADDER = {
+    "chain": "input",
+    "protocol": "tcp",
+    "connection-state": "new",
+    "action": "add-src-to-address-list",
+    "address-list": "black",
+    "address-list-timeout": "1d",
+    "comment": "brute force",
+}
+
+
+@pytest.mark.parametrize("w", ["6.49.10", "7.16.2"], indirect=True)
+def test_firewall_rules_that_count_or_ban_this_host_are_named(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, checks = examine(w, capsys)
+    assert "no firewall rule counts edged's own sessions" in texts(checks, "ok")
+    port = str(w.router.port)
+    w.router.ask(do="edit", path="/ip/firewall/filter/add", words={**LADDER, "dst-port": port})
+    drop = {"chain": "input", "action": "drop", "src-address-list": "black"}
+    w.router.ask(do="edit", path="/ip/firewall/filter/add", words=drop)
+    code, checks = examine(w, capsys)
+    known = texts(checks, "warn")
+    assert code == 0
+    assert 'they come again and again: *1 "brute force" (add-src-to-address-list black)' in known
+    accept = f"action=accept protocol=tcp src-address=127.0.0.1 dst-port={port}"
+    assert f"[/ip firewall filter add chain=input {accept}" in known
+    entry = {"list": "black", "address": "127.0.0.1", "timeout": "1d"}
+    w.router.ask(do="edit", path="/ip/firewall/address-list/add", words=entry)
+    code, checks = examine(w, capsys)
+    assert code == 1
+    assert "is on the router's list black for 23h59m" in texts(checks, "fail")
+    # The printed cure is taken by the router, and cures.
+    words = {"chain": "input", "action": "accept", "protocol": "tcp", "src-address": "127.0.0.1"}
+    words |= {"dst-port": port, "comment": "edged", "place-before": "*1"}
+    w.router.ask(do="edit", path="/ip/firewall/filter/add", words=words)
+    _, checks = examine(w, capsys)
+    assert "no firewall rule counts edged's own sessions" in texts(checks, "ok")
+
+
+@pytest.mark.parametrize(
+    ("w", "speed"),
+    [
+        ("6.49.10", "every 10 s, two misses (11 to 21 s)"),
+        ("7.16.2", "every 10 s, two misses (11 to 21 s)"),
+        ("7.22.3", "every 100ms, 2 misses of 5ms"),
+    ],
+    indirect=["w"],
+)
+def test_check_gateway_is_told_with_the_timers_of_this_router(
+    w: World, speed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    w.start_daemon()
+    w.wait_settled()
+    _, checks = examine(w, capsys)
+    assert "web: no check-gateway, so nobody but edged takes a dead node out" in texts(checks, "ok")
+    for row in w.router.rows():
+        words = {".id": row[".id"], "check-gateway": "ping"}
+        w.router.ask(do="edit", path="/ip/route/set", words=words)
+    timers = {"check-gateway-ping-interval": "100ms", "check-gateway-ping-timeout": "5ms"}
+    if w.router.version == "7.22.3":
+        w.router.ask(do="edit", path="/routing/settings/set", words=timers)
+    _, checks = examine(w, capsys)
+    assert "check-gateway=ping on" in texts(checks, "ok")
+    assert f"the router itself looks {speed}" in texts(checks, "ok")
+    hasty = "gives a node 5ms to answer a ping" in texts(checks, "warn")
+    assert hasty == (w.router.version == "7.22.3")
+
+
+def test_the_traffic_policy_is_not_checked_without_a_cluster_and_says_how(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, checks = examine(w, capsys)
+    known = texts(checks, "warn")
+    assert "externalTrafficPolicy of the VIP's Service: not checked" in known
+    assert "kubectl -n kube-system get service gateway-lb -o jsonpath=" in known
+
+
+def test_a_cluster_that_cannot_be_asked_is_said_with_its_reason(
+    w: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = w.daemon.config.read_text().replace(
+        "[vip.probe]", 'kube_service = "edge/front"\n\n[vip.probe]', 1
+    )
+    absent = w.folder / "kubeconfig"
+    w.daemon.config.write_text(f'{text}\n[kubernetes]\nenabled = true\nkubeconfig = "{absent}"\n')
+    _, checks = examine(w, capsys)
+    known = texts(checks, "warn")
+    assert f"not checked: {absent}: " in known
+    assert "kubectl -n edge get service front" in known
 
 
 def test_a_chat_service_that_has_no_address_is_told(

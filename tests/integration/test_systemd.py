@@ -1,7 +1,7 @@
 """The unit as systemd's own tools judge it, and the daemon towards a service manager.
 
-systemd is not the first process where tests run, so the manager is a socket of ours: what the
-daemon says to it, in which order, and when it must be silent.
+Here the manager is a socket of ours, for it can be held to the word: what the daemon says to it, in
+which order, and when it must be silent. test_systemd_boot.py has a real one.
 """
 
 import os

@@ -70,6 +70,14 @@ def _network_namespaces() -> tuple[str | None, str]:
     return unshare, ""
 
 
+@functools.cache
+def _first_process() -> tuple[str | None, str]:
+    nspawn = shutil.which("systemd-nspawn")
+    if os.geteuid() != 0 or nspawn is None:
+        return None, "a machine of its own needs root and systemd-nspawn (apt: systemd-container)"
+    return nspawn, ""
+
+
 def _api_server() -> tuple[str | None, str]:
     """Find the folder with kube-apiserver and etcd: $KUBEBUILDER_ASSETS, else what we built."""
     named = os.environ.get("KUBEBUILDER_ASSETS")
@@ -112,7 +120,12 @@ def _axe() -> tuple[str | None, str]:
 _PARTS: Final[dict[str, Finder]] = {
     "envoy": _program("envoy", "its wheel does not exist for this platform"),
     "bird": _program("bird", "sudo apt-get install bird2"),
+    "systemd-nspawn": _first_process,
     "systemd-analyze": _program("systemd-analyze", "sudo apt-get install systemd"),
+    "curl": _program("curl", "sudo apt-get install curl"),
+    "docker-compose": _program("docker-compose", "sudo apt-get install docker-compose"),
+    "groff": _program("groff", "sudo apt-get install groff-base"),
+    "faketime": _program("faketime", "sudo apt-get install faketime"),
     "strace": _program("strace", "sudo apt-get install strace"),
     "go": _program("go", "install Go 1.24 or newer to build the kube-apiserver"),
     "kube-apiserver": _api_server,

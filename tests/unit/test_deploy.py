@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from edged.config.load import load
+from tests.support.parts import require_part
 from tests.unit.config.files import WELL
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,22 @@ def test_the_bill_of_materials_lists_what_is_installed() -> None:
         assert components[name]["version"] == version(name)
         assert components[name]["purl"] == f"pkg:pypi/{name}@{version(name)}"
     assert components["edged"]["type"] == "application"
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_compose_itself_understands_every_key(tmp_path: Path, *, wrong: bool) -> None:
+    text = (ROOT / "deploy/compose.yaml").read_text()
+    file = tmp_path / "compose.yaml"
+    file.write_text(text.replace("read_only:", "readonly:") if wrong else text)
+    done = subprocess.run(
+        [require_part("docker-compose"), "--file", str(file), "config", "--quiet"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode != 0) is wrong, done.stderr
+    assert ("services.edged: 'readonly'" in done.stderr) is wrong
 
 
 def test_nothing_runs_as_root_and_the_root_is_read_only() -> None:

@@ -1,7 +1,9 @@
 """`init` against a simulated router: what it proposes, what it prints, what it leaves alone."""
 
 import asyncio
+import io
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -143,3 +145,60 @@ async def test_the_certificate_that_the_router_shows_is_pinned_and_shown(
     pin = read(folder / "edged.toml").routers[0].fingerprint
     assert pin is not None
     assert f"shows the certificate {pin}" in " ".join(capsys.readouterr().out.split())
+
+
+class Typed(io.StringIO):
+    """A terminal at which somebody has typed all lines already."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr(sys, "stdin", Typed("".join(f"{line}\n" for line in lines)))
+
+
+PINNED = ("init", "--router", "127.0.0.1", "--fingerprint", "sha256:" + "a" * 64)
+
+
+def test_several_are_asked_for_until_an_empty_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but the router is given; a slip is said, and asked for again."""
+    vips = ("172.30.1.7", "172.30.1.8/32", "")
+    gateways = ("node1=172.30.1.20 node2=172.30.1.70", "node3", "node3=172.30.1.82", "")
+    channels = ("slack=/run/secrets/slack", "slack=/run/secrets/night", "dooray=/d", "")
+    typed(monkeypatch, *vips, *gateways, NAME, *channels)
+    assert main(list(PINNED)) == 0
+    config = read(folder / "edged.toml")
+    assert [vip.address for vip in config.vips] == ["172.30.1.7/32", "172.30.1.8/32"]
+    assert [one.name for one in config.gateways] == ["node1", "node2", "node3"]
+    assert [one.name for one in config.channels] == ["slack", "slack2", "dooray"]
+    assert '--gateway "node3" is not of the form node1=172.30.1.20' in capsys.readouterr().err
+
+
+def test_flags_that_are_given_again_add_up(folder: Path) -> None:
+    words = [*PINNED, "--server-name", NAME, "--vip", "172.30.1.7", "--vip", "172.30.1.8"]
+    words += ["--gateway", "a=172.30.1.20", "--gateway", "b=172.30.1.70"]
+    words += ["--channel", "slack=/s", "--channel", "teams=/t"]
+    assert main(words) == 0
+    config = read(folder / "edged.toml")
+    assert len(config.vips) == len(config.gateways) == len(config.channels) == 2
+
+
+def test_a_channel_that_needs_more_than_a_url_is_sent_to_the_example(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*PINNED, "--server-name", NAME, "--vip", "172.30.1.7", "--gateway", "a=172.30.1.20"]
+    assert main([*words, "--channel", "telegram=/t"]) == 2
+    assert "the others stand in config.example.toml" in capsys.readouterr().err
+    assert not (folder / "edged.toml").exists()
+
+
+def test_a_terminal_that_is_closed_in_the_middle_ends_with_what_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(monkeypatch, "172.30.1.7", "")
+    assert main(list(PINNED)) == 2
+    assert "--gateway is missing" in capsys.readouterr().err
+    assert not (folder / "edged.toml").exists()

@@ -32,6 +32,18 @@ def test_the_unit_starts_the_program_that_was_named(tmp_path: Path) -> None:
     assert UNIT_PROGRAM not in text
 
 
+@pytest.mark.parametrize("program", ["/root/.venv/bin/edged", "/home/kim/edged/bin/edged"])
+def test_a_program_that_the_unit_hides_is_said(
+    tmp_path: Path, program: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["install-files", "--prefix", str(tmp_path), "--program", program, "--write"]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert f"edged: {program} lies where the unit lets edged see nothing" in said
+    install(tmp_path, "--force", "--write")
+    assert "/opt/edged lies" not in capsys.readouterr().err
+
+
 def test_what_was_placed_goes_away_and_nothing_else(tmp_path: Path) -> None:
     kept = tmp_path / "etc/edged/config.toml"
     kept.parent.mkdir(parents=True)

@@ -1,1 +1,0 @@
-"""Network namespaces, kernel routes and faults; needs root."""
