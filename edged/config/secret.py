@@ -7,9 +7,9 @@ asks again, so that a password rotated on disk is picked up without a reload.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 SECRET_BYTES_MAX = 64 * 1024
 """Nothing that is a password, token or URL is longer; a larger file is a wrong path."""
@@ -91,7 +91,10 @@ def read_secret_file(path: str, *, credential: str) -> str:
         SecretError: As for `SecretSource.read`.
     """
     try:
-        with Path(path).open("rb") as file:
+        # A session asks on the event loop: a pipe that nobody fills must not keep it waiting.
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SecretError(f'"{path}" is not a plain file: write the secret into one')
             data = file.read(SECRET_BYTES_MAX + 1)
     except FileNotFoundError as error:
         raise SecretError(
@@ -112,6 +115,10 @@ def read_secret_file(path: str, *, credential: str) -> str:
             "the secret: check the path"
         )
     return _decode(data, path)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _decode(data: bytes, path: str) -> str:

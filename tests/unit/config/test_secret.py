@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - the sentences stand here as people read them
 
 import copy
+import os
 import pickle
 import stat
 from pathlib import Path
@@ -10,7 +11,13 @@ from pathlib import Path
 import pytest
 
 from edged.config.load import load
-from edged.config.secret import Secret, SecretError, SecretKind, SecretSource
+from edged.config.secret import (
+    Secret,
+    SecretError,
+    SecretKind,
+    SecretSource,
+    read_secret_file,
+)
 from edged.config.types import Config
 from tests.unit.config.files import WELL, complaints, edited, load_text, remarks, sentences
 
@@ -186,6 +193,12 @@ def test_a_file_that_holds_no_secret_is_one_sentence(
     assert sentences(tmp_path, text) == [f"router[0].password_file: {sentence.format('pw')}"]
 
 
+def test_a_pipe_that_nobody_fills_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pw")
+    with pytest.raises(SecretError, match="is not a plain file: write the secret into one"):
+        read_secret_file(str(tmp_path / "pw"), credential="router-password")
+
+
 def test_a_directory_is_no_secret(tmp_path: Path) -> None:
     text = edited(('password_env = "HEX_PASSWORD"', 'password_file = "."'))
     (sentence,) = sentences(tmp_path, text)
@@ -197,12 +210,12 @@ def test_a_file_the_user_may_not_read_names_load_credential(
 ) -> None:
     """The system call is made to refuse: root, as in containers, may read everything."""
 
-    def refuse(_path: Path, _mode: str) -> None:
+    def refuse(_path: str, _flags: int) -> int:
         raise PermissionError(13, "Permission denied")
 
     source = SecretSource(kind=SecretKind.FILE, where="/etc/edged/pw", credential="router-password")
     monkeypatch.setattr("edged.config.secret.os.geteuid", lambda: 998)
-    monkeypatch.setattr("edged.config.secret.Path.open", refuse)
+    monkeypatch.setattr("edged.config.secret.os.open", refuse)
     with pytest.raises(SecretError) as caught:
         source.read()
     assert str(caught.value) == (
