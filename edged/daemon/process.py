@@ -87,7 +87,7 @@ class Process:
         self.desk: AlertDesk | None = None
         self.reason = "asked"
         self._bug: Exception | None = None
-        self.started = clock.wall()
+        self.started = self.config_read = clock.wall()
         self.started_ms = clock.monotonic_ms()
 
     async def run(self, *, once: bool) -> int:
@@ -408,7 +408,7 @@ class Process:
             raise CommandRefused(errors.render()) from errors
         live = [change.key for change in diff(self.base, fresh.config) if change.live]
         later = [change.key for change in diff(self.started_with, fresh.config) if not change.live]
-        self.loaded, self.base = fresh, fresh.config
+        self.loaded, self.base, self.config_read = fresh, fresh.config, clock.wall()
         if self.cluster is not None:
             self.cluster.reconfigure(self.base)
         self.logging.set_level(LogLevel(fresh.config.log.level.value))

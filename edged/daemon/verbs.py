@@ -180,6 +180,7 @@ class Verbs:
             core=process.wanted,
             routers=tuple(self._router_view(name) for name in process.agent.clients),
             config_path=process.loaded.source,
+            config_read=process.config_read,
             timezone=process.config.timezone,
             ports={key: target.port for key, target in self._targets().items()},
             bgp=tuple(self._bgp_views()),

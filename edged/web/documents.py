@@ -75,6 +75,7 @@ def status_document(engine: Engine, *, now_ms: int, wall: datetime, view: Daemon
         "started": rfc3339(view.started),
         "uptime_s": max(0, round((wall - view.started).total_seconds())),
         "config": view.config_path,
+        "config_read": rfc3339(view.config_read) if view.config_read is not None else None,
         "mode": view.mode,
         "writer": view.writer,
         "level": max(levels, key=LEVELS.index),

@@ -14,6 +14,7 @@ from edged.web.drawings import bars, lane
 from edged.web.event_words import event_sentence
 from edged.web.html import Child, Html, h, join
 from edged.web.page_words import Say
+from edged.web.sources import BGP
 from edged.web.story import (
     Doc,
     Story,
@@ -468,7 +469,9 @@ def _about(picture: Picture, say: Say) -> Iterator[tuple[str, Child]]:
     yield say("version"), text(document["version"])
     yield say("mode"), say("mode_" + text(document["mode"]))
     if document["config"]:
-        yield say("config"), text(document["config"])
+        yield say("config"), _aged(text(document["config"]), document["config_read"], picture, say)
+    for router, read in _bgp_reads(document).items():
+        yield f"BGP ({router})", _aged("", read, picture, say)
     if document["writer"]:
         yield say("writer"), text(document["writer"])
     paused = document["paused"]
@@ -487,6 +490,25 @@ def _about(picture: Picture, say: Say) -> Iterator[tuple[str, Child]]:
     none = kubernetes in {"", "not configured"}
     yield "Kubernetes", say("kubernetes_none") if none else kubernetes
     yield say("history_kept"), text(document["store"]) or say("history_on_disk")
+
+
+def _aged(words: str, read: object, picture: Picture, say: Say) -> str:
+    """Add to what is known how old it is."""
+    if not isinstance(read, str):
+        return words or say("never")
+    age = say("read", age=say.ago(picture.wall_ms - wall_ms_of(read)))
+    return f"{words} · {age}" if words else age
+
+
+def _bgp_reads(document: Doc) -> dict[str, object]:
+    """Return when each router's BGP sessions were read last, for those that have some."""
+    return {
+        text(known["source"]): known["at"]
+        for vip in docs(document["vips"])
+        for gateway in docs(vip["gateways"])
+        for known in docs(gateway["known"])
+        if known["fact"] == BGP
+    }
 
 
 # --- small parts --------------------------------------------------------------------------------

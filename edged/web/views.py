@@ -73,6 +73,8 @@ class DaemonView:
     routers: tuple[RouterView, ...]
     writer: str | None = None
     config_path: str = ""
+    config_read: datetime | None = None
+    """When the configuration in force was read."""
     timezone: str | None = None
     ports: Mapping[str, int] = field(default_factory=dict)
     bgp: tuple[BgpView, ...] = ()

@@ -4,6 +4,7 @@ import re
 import string
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
@@ -153,6 +154,15 @@ def test_rows_that_were_read_long_ago_are_said_to_be_old() -> None:
     old = replace(picture, reads={("hex", "web"): picture.wall_ms - 90_000})
     assert "read 1 m 30 s ago: what stands here may be old" in shown(old)
     assert "never read" in shown(replace(picture, reads={}))
+
+
+def test_the_age_of_the_configuration_and_of_the_bgp_sessions_is_said() -> None:
+    run = healthy()
+    read = run.wall - timedelta(hours=3)
+    html = shown(picture_of(run, config_path="/etc/edged/config.toml", config_read=read))
+    assert "/etc/edged/config.toml · read 3 h ago" in html
+    assert "<dt>BGP (hex)</dt><dd>read 2 s ago</dd>" in html
+    assert "BGP (" not in shown(picture_of(run, bgp=()))
 
 
 def test_open_alerts_explain_why_a_fine_route_is_not_all() -> None:
