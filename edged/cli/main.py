@@ -24,6 +24,8 @@ EXIT_INTERRUPTED: Final = 130
 
 HELP_WORDS: Final = frozenset({"-h", "--help", "help"})
 HELP_COLUMN: Final = 14
+FRAMES_SHOWN: Final = 4
+"""Places shown of a bug: a daemon ends once, and nobody can ask it again."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -164,9 +166,26 @@ def _other_end(error: Exception) -> int:
         import traceback
 
         traceback.print_exception(error)
-    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    _tell(f"this is a bug in edged: {what}\nEDGED_DEBUG=1 shows where; please report it")
+    for one in _single(error):
+        what = f"{type(one).__name__}: {one}" if str(one) else type(one).__name__
+        _tell(f"this is a bug in edged: {what}{_where(one)}")
+    _tell("please report it; EDGED_DEBUG=1 shows the whole way there")
     return EXIT_BUG
+
+
+def _single(error: BaseException) -> list[BaseException]:
+    """Return the errors of a group of tasks, however deep, which alone say what happened."""
+    if isinstance(error, BaseExceptionGroup):
+        return [single for one in error.exceptions for single in _single(one)]
+    return [error]
+
+
+def _where(error: BaseException) -> str:
+    """Return the last places it came through; without values, which could be secret."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_SHOWN:]
+    return "".join(f"\n  at {one.filename}:{one.lineno} in {one.name}" for one in frames)
 
 
 def _tell(text: str) -> None:

@@ -188,10 +188,25 @@ def test_a_bug_ends_with_70_and_a_traceback_only_on_request(
     assert main(["status"]) == 70
     said = capsys.readouterr().err
     assert "this is a bug in edged: ZeroDivisionError: of course" in said
+    assert f"\n  at {__file__}:" in said
     assert "Traceback" not in said
     monkeypatch.setenv("EDGED_DEBUG", "1")
     assert main(["status"]) == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_of_a_group_of_tasks_the_bugs_in_it_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inner = ExceptionGroup("kube", [KeyError("kind")])
+    group = ExceptionGroup("unhandled errors in a TaskGroup", [inner, AssertionError()])
+    monkeypatch.setattr(look, "status", raiser(group))
+    assert main(["status"]) == 70
+    assert capsys.readouterr().err == (
+        "edged: this is a bug in edged: KeyError: 'kind'\n"
+        "edged: this is a bug in edged: AssertionError\n"
+        "edged: please report it; EDGED_DEBUG=1 shows the whole way there\n"
+    )
 
 
 def test_ctrl_c_ends_quietly(
