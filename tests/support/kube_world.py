@@ -72,6 +72,7 @@ def kube_world(
     configured: bool = True,
     before: Callable[[World], None] = lambda _: None,
     routeros: str = "6.49.10",
+    envoy: str | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Iterator[World]:
     """Start a world whose edged sees a cluster.
@@ -84,10 +85,11 @@ def kube_world(
         configured: whether the gateways stand in the configuration, too.
         before: done right before edged starts.
         routeros: the router's version.
+        envoy: an Envoy's path; stand-ins without it.
         settings: further settings of the daemon.
     """
     given = {"vip": dict(vip or {}), **(settings or {})}
-    with world(folder, routeros=routeros, start=False, settings=given) as made:
+    with world(folder, routeros=routeros, envoy=envoy, start=False, settings=given) as made:
         configure_kubernetes(made, kubeconfig, kubernetes or {}, configured=configured)
         before(made)
         made.start_daemon()
